@@ -1,0 +1,309 @@
+"""What both encoders share: fit and transform, parameters, reading, pickling."""
+
+import sys
+import time
+import warnings
+from abc import abstractmethod
+from collections.abc import Iterator
+from numbers import Integral, Real
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    _fit_context,
+)
+from sklearn.utils import Tags, check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor, nn
+
+from audiorep._clips import Clips, check_clips
+from audiorep._embedding import FloatArray, Source, clip_frames, pool_clips
+from audiorep._log_mels import LogMels, log_mel_blocks
+from audiorep._readout import ReadOut
+from audiorep._training import resolve_device, resolve_precision, seeded
+from audiorep.nn import LogMel
+
+_FORMAT_VERSION = 1
+
+
+class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Base class of the encoders.
+
+    A subclass describes a module (`_settings`), makes it (`_build`) and trains it (`_train`).
+    The module has ``feature_maps(log_mel, n_valid)``, a list of tensors of shape (batch,
+    n_channels, n_positions) from shallow to deep; ``n_frames``, the width of its windows; and
+    ``grid``, the number of frames at whose multiples windows may start.
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "sample_rate": [Interval(Integral, 1000, None, closed="left")],
+        "n_fft": [Interval(Integral, 16, None, closed="left")],
+        "hop_length": [Interval(Integral, 1, None, closed="left")],
+        "n_mels": [Interval(Integral, 16, None, closed="left")],
+        "n_epochs": [Interval(Integral, 0, None, closed="left"), StrOptions({"auto"})],
+        "batch_size": [Interval(Integral, 2, None, closed="left")],
+        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "on_error": [StrOptions({"raise", "skip"})],
+        "device": [str],
+        "precision": [StrOptions({"auto", "float32", "bfloat16"})],
+        "verbose": ["verbose"],
+        "random_state": ["random_state"],
+    }
+    _n_parts: ClassVar[int]  # equal parts of a clip whose means are features of their own
+
+    sample_rate: int
+    n_fft: int
+    hop_length: int
+    n_mels: int
+    n_epochs: int | str
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    on_error: str
+    device: str
+    precision: str
+    verbose: int
+    random_state: Any
+
+    @abstractmethod
+    def _settings(self) -> dict[str, Any]:
+        """Return the constructor arguments of the module, as plain numbers."""
+
+    @staticmethod
+    @abstractmethod
+    def _build(settings: dict[str, Any]) -> nn.Module:
+        """Return the module that `settings` describes, with fresh weights."""
+
+    @abstractmethod
+    def _train(
+        self, module: nn.Module, log_mels: LogMels, device: torch.device, dtype: torch.dtype
+    ) -> None:
+        """Train the module in place and set ``loss_curve_`` and ``history_``."""
+
+    # ------------------------------------------------------------------ fit
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Learn features from clips, without labels.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_clips, n_timesteps), or sequence of length n_clips
+            Mono waveforms at `sample_rate` as rows of an array; or 1-D arrays of any lengths at
+            `sample_rate`; or paths of audio files of any rate, channel count and length.
+        y : None
+            Ignored; here for scikit-learn's sake.
+
+        Returns
+        -------
+        self : object
+            The fitted encoder.
+
+        Raises
+        ------
+        ValueError
+            When a clip is empty, holds NaN or infinity, has more than one dimension or cannot be
+            decoded; the message names the clip. With ``on_error="skip"`` such clips are left
+            out instead, with a warning that names them.
+        FileNotFoundError
+            When a file does not exist.
+        """
+        self._fit(X)
+        return self
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit_transform(self, X: Any, y: Any = None) -> FloatArray:
+        """Learn features from clips and return theirs; every file is read once.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_clips, n_timesteps), or sequence of length n_clips
+            As for `fit`.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        ndarray of shape (n_clips, n_features_out)
+            The same as ``fit(X).transform(X)``.
+        """
+        n_left_out, pooled = self._fit(X)
+        if n_left_out:
+            # A row is owed for every clip, so the one that was left out raises here.
+            return self.transform(X)
+        return self.readout_.transform(pooled)
+
+    def _fit(self, X: Any) -> tuple[int, FloatArray]:
+        """Return how many clips were left out, and the pooled features of the others."""
+        self._check_parameters()
+        clips = check_clips(self, X, sample_rate=self.sample_rate, reset=True, min_clips=2)
+        self._log_mel_settings = {
+            name: getattr(self, name) for name in ("sample_rate", "n_fft", "hop_length", "n_mels")
+        }
+        log_mels = self._read(clips)
+        device = resolve_device(self.device)
+        dtype = resolve_precision(self.precision, device)
+        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        self._module_settings = self._settings()
+        with seeded(seed, device):
+            module = self._build(self._module_settings).to(device)
+            self._train(module, log_mels.to(device), device, dtype)
+        self.module_ = module.to("cpu").eval().requires_grad_(False)
+        log_mels.to(torch.device("cpu"))
+        sources = [
+            Source(int(log_mels.lengths[i]), [log_mels.clip(i)]) for i in range(len(log_mels))
+        ]
+        pooled = pool_clips(self.module_, sources, device, self._n_parts)
+        self.readout_ = ReadOut().fit(pooled)
+        return len(clips) - len(log_mels), pooled
+
+    def _check_parameters(self) -> None:
+        """Check what depends on several parameters together."""
+        if self.hop_length > self.n_fft:
+            raise ValueError(
+                f"hop_length={self.hop_length} is larger than n_fft={self.n_fft}, so frames would "
+                "leave gaps; use hop_length <= n_fft."
+            )
+        if self.n_fft % 2:
+            raise ValueError(f"n_fft={self.n_fft} is odd; use an even number.")
+
+    def _read(self, clips: Clips) -> LogMels:
+        """Compute every clip's log-mel; leave out broken clips where that was asked for."""
+        started = time.monotonic()
+        if self.on_error == "raise":
+            # All headers first: a missing file is found before an hour of work.
+            for i in range(len(clips)):
+                clips.check(i)
+        log_mel = LogMel(**self._log_mel_settings)
+        log_mels: list[Tensor] = []
+        errors: list[str] = []
+        for i in range(len(clips)):
+            try:
+                clips.check(i)
+                log_mels.append(torch.cat(list(log_mel_blocks(clips, i, log_mel)), dim=1))
+            except (ValueError, OSError) as error:
+                if self.on_error == "raise":
+                    raise
+                errors.append(str(error))
+        if errors:
+            warnings.warn(
+                f"{len(errors)} of {len(clips)} clips were left out:\n" + "\n".join(errors),
+                stacklevel=5,
+            )
+        if len(log_mels) < 2:
+            raise ValueError(
+                f"Only {len(log_mels)} of {len(clips)} clips can be used, and learning needs two "
+                "at least."
+            )
+        if self.verbose:
+            seconds = sum(x.shape[1] for x in log_mels) * self.hop_length / self.sample_rate
+            print(
+                f"{type(self).__name__}: read {len(log_mels)} clips, {seconds:.0f} s of sound, "
+                f"in {time.monotonic() - started:.1f} s",
+                file=sys.stderr,
+                flush=True,
+            )
+        return LogMels(log_mels)
+
+    # ------------------------------------------------------------------ transform
+
+    def transform(self, X: Any) -> FloatArray:
+        """Return the features of clips.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_clips, n_timesteps), or sequence of length n_clips
+            As for `fit`.
+
+        Returns
+        -------
+        ndarray of shape (n_clips, n_features_out)
+            float32, standardised with the statistics of the clips that were fitted. A clip's
+            row depends on that clip alone.
+
+        Raises
+        ------
+        ValueError
+            When a clip is empty, holds NaN or infinity, has more than one dimension or cannot be
+            decoded; the message names the clip.
+        FileNotFoundError
+            When a file does not exist.
+        """
+        check_is_fitted(self)
+        device = resolve_device(self.device)
+        pooled = pool_clips(self.module_, self._sources(X), device, self._n_parts)
+        return self.readout_.transform(pooled)
+
+    def transform_frames(self, X: Any) -> tuple[list[FloatArray], list[FloatArray]]:
+        """Return features over time: the deepest feature map.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_clips, n_timesteps), or sequence of length n_clips
+            As for `fit`.
+
+        Returns
+        -------
+        features : list of ndarray of shape (n_frames, n_features)
+            One float32 array per clip. A clip's array depends on that clip alone.
+        times : list of ndarray of shape (n_frames,)
+            The centre of each frame, in seconds from the start of the clip, evenly spaced.
+        """
+        check_is_fitted(self)
+        settings = self._log_mel_settings
+        frames = clip_frames(self.module_, self._sources(X), resolve_device(self.device))
+        seconds = np.float32(settings["hop_length"] / settings["sample_rate"])
+        return [f.features for f in frames], [f.centres * seconds for f in frames]
+
+    def _sources(self, X: Any) -> Iterator[Source]:
+        """Validate X, then return its clips' log-mels one by one."""
+        settings = self._log_mel_settings
+        clips = check_clips(self, X, sample_rate=settings["sample_rate"], reset=False)
+        lengths = []
+        for i in range(len(clips)):
+            clips.check(i)
+            lengths.append(clips.n_timesteps(i) // settings["hop_length"] + 1)
+        log_mel = LogMel(**settings)
+        return (Source(n, log_mel_blocks(clips, i, log_mel)) for i, n in enumerate(lengths))
+
+    # ------------------------------------------------------------------ state
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.readout_.n_features_out
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.string = True
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        return tags
+
+    def __getstate__(self) -> dict[str, Any]:
+        state: dict[str, Any] = dict(super().__getstate__())
+        if "module_" in state:
+            weights = state["module_"].state_dict()
+            state["module_"] = {name: tensor.numpy() for name, tensor in weights.items()}
+            state["_format_version"] = _FORMAT_VERSION
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        version = state.pop("_format_version", _FORMAT_VERSION)
+        if version != _FORMAT_VERSION:
+            raise ValueError(
+                f"This {type(self).__name__} was saved in format {version}, but this version of "
+                f"audiorep reads format {_FORMAT_VERSION}; load it with the version that saved it."
+            )
+        if "module_" in state:
+            state = dict(state)
+            module = self._build(state["_module_settings"])
+            # Copied, for joblib may have mapped the arrays from a file that must not change.
+            weights = {name: torch.tensor(array) for name, array in state["module_"].items()}
+            module.load_state_dict(weights)
+            state["module_"] = module.eval().requires_grad_(False)
+        super().__setstate__(state)

@@ -1,0 +1,223 @@
+"""What a user may hand in as X, turned into waveforms."""
+
+import os
+from collections.abc import Iterator, Sequence
+from numbers import Number
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+import torch
+from sklearn.utils.validation import validate_data
+from torch import Tensor
+
+from audiorep._resampling import resample_blocks, resampled_length
+
+_BLOCK_SECONDS = 60
+
+
+class Clips:
+    """Clips that passed validation, each a waveform in memory or an audio file.
+
+    Parameters
+    ----------
+    items : sequence of ndarray of shape (n_timesteps,) or path-like
+        Waveforms at `sample_rate`, or audio files of any rate.
+    sample_rate : int
+        Rate of the waveforms that come out, in hertz.
+    indices : sequence of int, default=None
+        Where each item stood in X, for error messages. None means that nothing was left out.
+    """
+
+    def __init__(
+        self, items: Sequence[Any], sample_rate: int, indices: Sequence[int] | None = None
+    ) -> None:
+        self.items = items
+        self.sample_rate = sample_rate
+        self.indices = range(len(items)) if indices is None else indices
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def name(self, i: int) -> str:
+        """Return what to call item `i` in a message."""
+        item = self.items[i]
+        return f"clip {self.indices[i]}" + (f" ({os.fspath(item)!r})" if _is_path(item) else "")
+
+    def take(self, kept: Sequence[int]) -> "Clips":
+        """Return the clips at the positions `kept`."""
+        return Clips(
+            [self.items[i] for i in kept], self.sample_rate, [self.indices[i] for i in kept]
+        )
+
+    def check(self, i: int) -> None:
+        """Raise a ValueError or OSError when item `i` is no usable clip.
+
+        Files are opened, but only their headers are read.
+        """
+        if _is_path(self.items[i]):
+            with self._open(i) as file:
+                n_timesteps = file.frames
+        else:
+            n_timesteps = len(self._waveform(i))
+        if n_timesteps == 0:
+            raise ValueError(f"{self.name(i)} is empty; leave it out or record it again.")
+
+    def n_timesteps(self, i: int) -> int:
+        """Return the length of item `i` at `sample_rate`, as the file's header claims it."""
+        if not _is_path(self.items[i]):
+            return len(self._waveform(i))
+        with self._open(i) as file:
+            return resampled_length(file.frames, file.samplerate, self.sample_rate)
+
+    def blocks(self, i: int) -> Iterator[Tensor]:
+        """Yield item `i` as consecutive float32 blocks at `sample_rate`.
+
+        Raises
+        ------
+        ValueError
+            When the file turns out to be broken, empty, or to hold NaN or infinity.
+        """
+        if not _is_path(self.items[i]):
+            yield torch.from_numpy(self._waveform(i))
+            return
+        with self._open(i) as file:
+            yield from resample_blocks(self._read(i, file), file.samplerate, self.sample_rate)
+
+    def _read(self, i: int, file: soundfile.SoundFile) -> Iterator[Tensor]:
+        n_read = 0
+        block_length = _BLOCK_SECONDS * file.samplerate
+        while True:
+            try:
+                block = file.read(block_length, dtype="float32", always_2d=True)
+            except (soundfile.LibsndfileError, RuntimeError) as error:
+                raise ValueError(
+                    f"{self.name(i)} cannot be decoded past timestep {n_read}: {error}; "
+                    "mend the file or leave it out."
+                ) from error
+            n_read += len(block)
+            waveform = block.mean(axis=1, dtype=np.float32)
+            if not np.isfinite(waveform).all():
+                raise ValueError(_not_finite(self.name(i)))
+            if len(block):
+                yield torch.from_numpy(waveform)
+            if len(block) < block_length:
+                break
+        if n_read == 0:
+            raise ValueError(f"{self.name(i)} is empty; leave it out or record it again.")
+
+    def _open(self, i: int) -> soundfile.SoundFile:
+        path = Path(self.items[i]).expanduser()
+        if not path.exists():
+            raise FileNotFoundError(
+                f"{self.name(i)}: no such file; paths are taken relative to the working directory."
+            )
+        try:
+            return soundfile.SoundFile(path)
+        except (soundfile.LibsndfileError, RuntimeError, TypeError) as error:
+            raise ValueError(
+                f"{self.name(i)} cannot be read as audio: {error}; convert it to a format that "
+                "soundfile reads (WAV, FLAC, OGG, MP3)."
+            ) from error
+
+    def _waveform(self, i: int) -> npt.NDArray[np.float32]:
+        item = self.items[i]
+        try:
+            waveform = np.asarray(item)
+        except (TypeError, RuntimeError, ValueError) as error:
+            raise ValueError(f"{self.name(i)} cannot be made an array: {error}") from error
+        if waveform.ndim != 1:
+            raise ValueError(
+                f"{self.name(i)} has shape {waveform.shape}, but a clip has one dimension; mix "
+                "its channels to mono first, or pass a sequence of such arrays."
+            )
+        if np.iscomplexobj(waveform):
+            raise ValueError(f"{self.name(i)}: Complex data not supported; pass a real waveform.")
+        try:
+            waveform = np.ascontiguousarray(waveform, dtype=np.float32)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{self.name(i)} does not hold numbers: {error}") from error
+        if not np.isfinite(waveform).all():
+            raise ValueError(_not_finite(self.name(i)))
+        return waveform if waveform.flags.writeable else waveform.copy()
+
+
+def check_clips(
+    estimator: Any, X: Any, *, sample_rate: int, reset: bool, min_clips: int = 1
+) -> Clips:
+    """Validate X and tell what kind of input it is.
+
+    A 2-D array goes through scikit-learn's own validation and sets or checks
+    ``n_features_in_``. In a sequence only the kind of X is looked at here; `Clips.check`
+    looks at its elements.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Gets ``n_features_in_`` when X is a 2-D array and `reset`.
+    X : array-like of shape (n_clips, n_timesteps), or sequence of waveforms or of paths
+    sample_rate : int
+        Of arrays, in hertz.
+    reset : bool
+        True in ``fit``.
+    min_clips : int, default=1
+        Fewest clips that will do.
+
+    Returns
+    -------
+    Clips
+    """
+    items = _as_sequence(X)
+    if items is None:
+        rows = validate_data(
+            estimator, X, dtype=np.float32, ensure_min_samples=min_clips, reset=reset
+        )
+        return Clips(list(rows), sample_rate)
+    if reset:
+        for attribute in ("n_features_in_", "feature_names_in_"):
+            estimator.__dict__.pop(attribute, None)
+    if len(items) < min_clips:
+        raise ValueError(
+            f"Found {len(items)} clip(s) (n_samples={len(items)}) while a minimum of {min_clips} "
+            f"is required by {type(estimator).__name__}."
+        )
+    return Clips(items, sample_rate)
+
+
+def _as_sequence(X: Any) -> list[Any] | None:
+    """Return the clips of a sequence, or None where X is for scikit-learn to validate."""
+    if isinstance(X, (str, bytes, os.PathLike)):
+        raise ValueError(f"X is one path, {X!r}, but should hold many clips; pass [path].")
+    if isinstance(X, Iterator):
+        raise ValueError(f"X is an iterator ({type(X).__name__}), to be read once; pass list(X).")
+    if hasattr(X, "columns") and hasattr(X, "to_numpy"):
+        X = X.to_numpy()
+    if isinstance(X, np.ndarray) and X.ndim == 2 and X.shape[1] == 1 and _holds_paths(X[:, 0]):
+        return list(X[:, 0])
+    if isinstance(X, (list, tuple)):
+        return list(X) if _is_sequence_of_clips(X) else None
+    if getattr(X, "ndim", None) == 1 or hasattr(X, "to_list"):
+        items = list(X)
+        return items if items and not isinstance(items[0], Number) else None
+    return None
+
+
+def _is_sequence_of_clips(X: Sequence[Any]) -> bool:
+    if any(_is_path(item) or isinstance(item, (np.ndarray, Tensor)) for item in X):
+        return True
+    lengths = {len(item) if isinstance(item, (list, tuple)) else -1 for item in X}
+    return len(lengths) > 1 and -1 not in lengths
+
+
+def _holds_paths(column: npt.NDArray[Any]) -> bool:
+    return len(column) > 0 and all(_is_path(item) for item in column)
+
+
+def _is_path(item: Any) -> bool:
+    return isinstance(item, (str, os.PathLike))
+
+
+def _not_finite(name: str) -> str:
+    return f"{name} contains NaN or infinity; mend it, for instance with numpy.nan_to_num."

@@ -1,0 +1,150 @@
+"""From log-mels to features with a trained module: windows, batches of one fixed shape, pooling."""
+
+import copy
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from audiorep._log_mels import Window, iter_windows
+from audiorep._pooling import WindowStatistics, position_parts, window_statistics
+
+FloatArray = npt.NDArray[np.float32]
+
+# Windows that pass the module together. The last batch is filled up, so that every product has
+# the same shape and a clip's features never depend on its company, not even in the last bit.
+_BATCH = 32
+
+
+class Source(NamedTuple):
+    """A clip on its way to features: its length in frames, and its log-mel in blocks."""
+
+    n_frames: int
+    blocks: Iterable[Tensor]
+
+
+class Batch(NamedTuple):
+    """Windows of one or several clips, and their feature maps."""
+
+    owners: list[int]  # position of each window's clip
+    n_frames: list[int]  # length of each window's clip
+    windows: list[Window]
+    maps: list[Tensor]  # per depth, (n_windows, n_channels, n_positions)
+
+
+@torch.inference_mode()
+def iter_batches(
+    module: nn.Module, sources: Iterable[Source], device: torch.device
+) -> Iterator[Batch]:
+    """Run the windows of clips through a module, in batches of one fixed shape.
+
+    Parameters
+    ----------
+    module : nn.Module
+        With ``n_frames``, the width of a window; ``grid``, see `iter_windows`; and
+        ``feature_maps(log_mel, n_valid)``.
+    sources : iterable of Source
+    device : torch.device
+        Where to compute.
+
+    Yields
+    ------
+    Batch
+        Filled up with copies of the last window, whose owner is -1.
+    """
+    module = copy.deepcopy(module).to(device) if device.type != "cpu" else module
+    windows = (
+        (owner, source.n_frames, window)
+        for owner, source in enumerate(sources)
+        for window in iter_windows(
+            source.blocks, module.n_frames, module.n_frames // 2, module.grid
+        )
+    )
+    while group := list(islice(windows, _BATCH)):
+        n_missing = _BATCH - len(group)
+        group += [(-1, *group[-1][1:])] * n_missing
+        owners, n_frames, cut = (list(column) for column in zip(*group, strict=True))
+        log_mel = torch.stack([window.log_mel for window in cut]).to(device).float()
+        n_valid = torch.tensor([window.n_valid for window in cut], device=device)
+        yield Batch(owners, n_frames, cut, module.feature_maps(log_mel, n_valid))
+
+
+def pool_clips(
+    module: nn.Module, sources: Iterable[Source], device: torch.device, n_parts: int
+) -> FloatArray:
+    """Return one vector of statistics per clip, of shape (n_clips, n_statistics)."""
+    rows: list[FloatArray] = []
+    open_clip: list[WindowStatistics] = []  # per depth, of the clip that is being read
+    owner = 0
+    for batch in iter_batches(module, sources, device):
+        per_depth = [_map_statistics(module.n_frames, batch, m, n_parts) for m in batch.maps]
+        for i, window_owner in enumerate(batch.owners):
+            if window_owner < 0:
+                break
+            window = [statistics[i] for statistics in per_depth]
+            if window_owner != owner:
+                rows.append(_pooled_vector(open_clip))
+                open_clip, owner = [], window_owner
+            if open_clip:
+                for statistics, other in zip(open_clip, window, strict=True):
+                    statistics.add(other)
+            else:
+                open_clip = window
+    rows.append(_pooled_vector(open_clip))
+    return np.stack(rows)
+
+
+def _map_statistics(
+    width: int, batch: Batch, feature_map: Tensor, n_parts: int
+) -> list[WindowStatistics]:
+    parts = position_parts(
+        batch.windows, batch.n_frames, width, feature_map.shape[-1], n_parts
+    )
+    return window_statistics(feature_map, parts)
+
+
+def _pooled_vector(statistics: list[WindowStatistics]) -> FloatArray:
+    return np.concatenate([depth.vector() for depth in statistics]).astype(np.float32)
+
+
+class ClipFrames(NamedTuple):
+    """Features of one clip over time."""
+
+    features: FloatArray  # (n_positions, n_channels)
+    centres: FloatArray  # (n_positions,), in frames
+
+
+def clip_frames(
+    module: nn.Module, sources: Iterable[Source], device: torch.device
+) -> list[ClipFrames]:
+    """Return the deepest feature map of each clip, joined over its windows.
+
+    Where windows overlap, the cut is in the middle of what they share, far from both edges.
+    """
+    width = module.n_frames
+    parts: dict[int, list[ClipFrames]] = {}
+    covered: dict[int, float] = {}
+    for batch in iter_batches(module, sources, device):
+        deepest = batch.maps[-1].transpose(1, 2).cpu().numpy()
+        offsets = (np.arange(deepest.shape[1]) + 0.5) * (width / deepest.shape[1])
+        for i, owner in enumerate(batch.owners):
+            if owner < 0:
+                break
+            window = batch.windows[i]
+            centres = window.start + offsets
+            is_last = window.start + width >= batch.n_frames[i]
+            # A clip of a few frames keeps its first position, wherever its centre is.
+            end = max(window.start + window.n_valid, centres[0] + 1e-6)
+            cut = end if is_last else window.start + 0.75 * width
+            keep = (centres >= covered.get(owner, 0.0)) & (centres < cut)
+            covered[owner] = cut
+            part = ClipFrames(deepest[i][keep], centres[keep].astype(np.float32))
+            parts.setdefault(owner, []).append(part)
+    return [
+        ClipFrames(*(np.concatenate(column) for column in zip(*parts[i], strict=True)))
+        for i in sorted(parts)
+    ]

@@ -1,0 +1,149 @@
+"""Log-mels of many clips: computing them, holding them compactly, cutting windows and crops."""
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from audiorep._clips import Clips
+from audiorep.nn import LogMel
+
+
+def log_mel_blocks(clips: Clips, i: int, log_mel: LogMel) -> Iterator[Tensor]:
+    """Yield the log-mel power of one clip in blocks of shape (n_mels, n_frames), float16.
+
+    Raises
+    ------
+    ValueError
+        When the clip cannot be read or its power overflows.
+    """
+    for block in log_mel.stream(clips.blocks(i)):
+        if not torch.isfinite(block).all():
+            raise ValueError(
+                f"{clips.name(i)} is so loud that its power overflows; scale it to [-1, 1]."
+            )
+        yield block.half()
+
+
+class Window(NamedTuple):
+    """A stretch of one clip's log-mel, of the fixed width that backbones see."""
+
+    log_mel: Tensor  # (n_mels, n_frames), zeros behind the clip's end
+    start: int  # frame of the clip where the window begins
+    n_valid: int  # frames of the window that belong to the clip
+
+
+def iter_windows(
+    blocks: Iterable[Tensor], width: int, hop: int, grid: int = 1
+) -> Iterator[Window]:
+    """Cut a clip that comes in blocks into overlapping windows.
+
+    Windows start every `hop` frames; the last one starts as soon as it reaches the clip's end
+    from a multiple of `grid`, so fewer than `grid` frames of it are padding. A clip shorter than
+    a window gives one window, padded behind its end.
+
+    Parameters
+    ----------
+    blocks : iterable of Tensor of shape (n_mels, n_frames)
+        Consecutive parts of one log-mel spectrogram.
+    width : int
+        Frames of a window.
+    hop : int
+        Frames from one window to the next, a multiple of `grid`.
+    grid : int, default=1
+        Windows start at multiples of this many frames.
+
+    Yields
+    ------
+    Window
+    """
+    rest: Tensor | None = None
+    first = 0  # frame of the clip where `rest` begins
+    start = 0  # frame of the clip where the next window begins
+    last = -1  # where the last window began
+    for block in blocks:
+        rest = block if rest is None else torch.cat((rest, block), dim=1)
+        end = first + rest.shape[1]
+        while start + width <= end:
+            yield Window(rest[:, start - first : start - first + width], start, width)
+            last, start = start, start + hop
+        # The final window may begin up to `width` frames before the end.
+        n_past = max(0, min(start - first, rest.shape[1] - width))
+        rest, first = rest[:, n_past:], first + n_past
+    if rest is None:
+        return
+    end = first + rest.shape[1]
+    if last >= 0 and last + width >= end:
+        return
+    start = max(0, -(-(end - width) // grid) * grid)
+    final = rest[:, start - first :]
+    n_valid = final.shape[1]
+    yield Window(torch.nn.functional.pad(final, (0, width - n_valid)), start, n_valid)
+
+
+class LogMels:
+    """The log-mels of many clips in one float16 tensor.
+
+    Parameters
+    ----------
+    log_mels : sequence of Tensor of shape (n_mels, n_frames)
+        One per clip, of any lengths.
+    """
+
+    def __init__(self, log_mels: list[Tensor]) -> None:
+        self.lengths = torch.tensor([x.shape[1] for x in log_mels])
+        self.starts = torch.cumsum(self.lengths, 0) - self.lengths
+        # Frames come first, so that cutting a crop is one gather of rows.
+        self.frames = torch.cat([x.half().T for x in log_mels])
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def to(self, device: torch.device) -> "LogMels":
+        """Move to a device, in place."""
+        self.lengths, self.starts = self.lengths.to(device), self.starts.to(device)
+        self.frames = self.frames.to(device)
+        return self
+
+    def clip(self, i: int) -> Tensor:
+        """Return the log-mel of clip `i`, of shape (n_mels, n_frames)."""
+        start = int(self.starts[i])
+        return self.frames[start : start + int(self.lengths[i])].T
+
+    def mean_and_scale(self) -> tuple[float, float]:
+        """Return mean and standard deviation over all values."""
+        n_values, total, squares = 0, 0.0, 0.0
+        for part in self.frames.split(1 << 16):
+            values = part.double()
+            n_values += values.numel()
+            total += float(values.sum())
+            squares += float(values.square().sum())
+        mean = total / n_values
+        # A floor for silence, or a clip of one value repeated.
+        return mean, max(squares / n_values - mean**2, 1e-6) ** 0.5
+
+    def crops(self, which: Tensor, first: Tensor, width: int) -> tuple[Tensor, Tensor]:
+        """Cut one crop out of each of the clips `which`.
+
+        Parameters
+        ----------
+        which : Tensor of shape (batch,)
+            Positions of the clips.
+        first : Tensor of shape (batch,)
+            Frame of the clip where each crop begins.
+        width : int
+            Frames of a crop.
+
+        Returns
+        -------
+        crops : Tensor of shape (batch, n_mels, width)
+            float32; behind the clip's end its last frame is repeated.
+        n_valid : Tensor of shape (batch,)
+            Frames of each crop that belong to the clip.
+        """
+        lengths = self.lengths[which]
+        frame = first[:, None] + torch.arange(width, device=first.device)
+        frame = torch.minimum(frame, lengths[:, None] - 1)
+        rows = self.frames[self.starts[which][:, None] + frame]
+        return rows.float().transpose(1, 2), (lengths - first).clamp(max=width)

@@ -1,0 +1,110 @@
+"""From the windows of a clip to one vector: statistics over time, of the whole clip and its parts."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from audiorep._log_mels import Window
+
+
+@dataclass
+class WindowStatistics:
+    """Counts, sums, sums of squares and maxima over time, of every part of the clip.
+
+    Parameters
+    ----------
+    count : ndarray of shape (n_parts, 1)
+    total, squares, maximum : ndarray of shape (n_parts, n_channels)
+    """
+
+    count: npt.NDArray[np.float64]
+    total: npt.NDArray[np.float64]
+    squares: npt.NDArray[np.float64]
+    maximum: npt.NDArray[np.float64]
+
+    def add(self, other: "WindowStatistics") -> None:
+        """Add the statistics of the clip's next window."""
+        self.count += other.count
+        self.total += other.total
+        self.squares += other.squares
+        np.maximum(self.maximum, other.maximum, out=self.maximum)
+
+    def vector(self) -> npt.NDArray[np.float64]:
+        """Return mean, standard deviation and maximum of the clip, then the mean of each part.
+
+        A part without a frame of its own (in a clip of a few frames) takes the clip's mean.
+        """
+        count, total = self.count.sum(0), self.total.sum(0)
+        mean = total / count
+        variance = np.maximum(self.squares.sum(0) / count - mean**2, 0.0)
+        parts = np.where(self.count > 0, self.total / np.maximum(self.count, 1), mean)
+        pooled = [mean, np.sqrt(variance), self.maximum.max(0)]
+        if len(parts) > 1:
+            pooled.append(parts.ravel())
+        return np.concatenate(pooled)
+
+
+def position_parts(
+    windows: list[Window], n_frames: list[int], width: int, n_positions: int, n_parts: int
+) -> Tensor:
+    """Tell to which part of its clip each position of a feature map belongs.
+
+    Parameters
+    ----------
+    windows : list of Window
+    n_frames : list of int
+        Length of each window's clip, in frames.
+    width : int
+        Frames of a window.
+    n_positions : int
+        Positions of the feature map along time, spread evenly over the window.
+    n_parts : int
+        Equal parts that a clip is cut into.
+
+    Returns
+    -------
+    Tensor of shape (n_windows, n_parts, n_positions)
+        1.0 where a position belongs to a part, and zero for padding behind the clip's end.
+    """
+    centre = (torch.arange(n_positions) + 0.5) * (width / n_positions)
+    start = torch.tensor([float(window.start) for window in windows])[:, None]
+    n_valid = torch.tensor([float(window.n_valid) for window in windows])[:, None]
+    length = torch.tensor([float(n) for n in n_frames])[:, None]
+    part = ((start + centre) / length * n_parts).long().clamp(0, n_parts - 1)
+    valid = centre < n_valid
+    valid[:, 0] = True
+    belongs = part[:, None, :] == torch.arange(n_parts)[None, :, None]
+    return (belongs & valid[:, None, :]).float()
+
+
+def window_statistics(features: Tensor, parts: Tensor) -> list[WindowStatistics]:
+    """Reduce feature maps over time.
+
+    Parameters
+    ----------
+    features : Tensor of shape (n_windows, n_channels, n_positions)
+    parts : Tensor of shape (n_windows, n_parts, n_positions)
+        As `position_parts` gives it.
+
+    Returns
+    -------
+    list of WindowStatistics
+        One per window.
+    """
+    parts = parts.to(features.device)
+    columns = features.transpose(1, 2)
+    maxima = [
+        features.masked_fill(parts[:, p, None] == 0, -torch.inf).amax(2)
+        for p in range(parts.shape[1])
+    ]
+    reduced = (
+        parts.sum(2, keepdim=True),
+        torch.bmm(parts, columns),
+        torch.bmm(parts, columns.square()),
+        torch.stack(maxima, 1),
+    )
+    arrays = [tensor.double().cpu().numpy() for tensor in reduced]
+    return [WindowStatistics(*(array[i] for array in arrays)) for i in range(len(features))]

@@ -1,0 +1,75 @@
+"""Resampling a waveform that comes in blocks, in bounded memory."""
+
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from math import ceil
+
+import torch
+from torch import Tensor
+
+from audiorep._torchaudio import torchaudio
+
+_FILTER_WIDTH = 16  # zero crossings of the windowed sinc on each side
+_ROLLOFF = 0.99
+# Above this the polyphase kernel outgrows memory (11127 Hz to 16000 Hz would take 700 MB), so the
+# ratio of the rates is approximated, which is off by less than one part in a million.
+_LARGEST_FACTOR = 1000
+
+
+def rate_ratio(rate: int, new_rate: int) -> Fraction:
+    """Return the ratio ``new_rate / rate`` that `resample_blocks` uses."""
+    ratio = Fraction(new_rate, rate)
+    if max(ratio.numerator, ratio.denominator) <= _LARGEST_FACTOR:
+        return ratio
+    if ratio <= 1:
+        return ratio.limit_denominator(_LARGEST_FACTOR)
+    return 1 / (1 / ratio).limit_denominator(_LARGEST_FACTOR)
+
+
+def resampled_length(n_timesteps: int, rate: int, new_rate: int) -> int:
+    """Return how many timesteps `resample_blocks` makes of `n_timesteps`."""
+    return ceil(n_timesteps * rate_ratio(rate, new_rate))
+
+
+def resample_blocks(blocks: Iterable[Tensor], rate: int, new_rate: int) -> Iterator[Tensor]:
+    """Resample consecutive blocks of one waveform.
+
+    Parameters
+    ----------
+    blocks : iterable of Tensor of shape (n_timesteps,)
+        Consecutive parts of one waveform.
+    rate, new_rate : int
+        Sample rate of the blocks and of the result, in hertz.
+
+    Yields
+    ------
+    Tensor of shape (n_timesteps,)
+        Consecutive parts of the resampled waveform: the same as if it had come in one block.
+    """
+    ratio = rate_ratio(rate, new_rate)
+    up, down = ratio.numerator, ratio.denominator
+    if up == down:
+        yield from blocks
+        return
+    # A multiple of `down` timesteps that covers the filter on one side of a block.
+    reach = ceil(_FILTER_WIDTH * down / (min(up, down) * _ROLLOFF)) + down
+    context = ceil(reach / down) * down
+    past = pending = torch.zeros(0)
+    for block in blocks:
+        pending = torch.cat((pending, block))
+        n_done = (len(pending) - context) // down * down
+        if n_done > context:
+            joined = torch.cat((past, pending[: n_done + context]))
+            start = len(past) // down * up
+            yield _resample(joined, up, down)[start : start + n_done // down * up]
+            past = pending[n_done - context : n_done]
+            pending = pending[n_done:]
+    if len(pending):
+        yield _resample(torch.cat((past, pending)), up, down)[len(past) // down * up :]
+
+
+def _resample(waveform: Tensor, up: int, down: int) -> Tensor:
+    resampled: Tensor = torchaudio.functional.resample(
+        waveform, down, up, lowpass_filter_width=_FILTER_WIDTH, rolloff=_ROLLOFF
+    )
+    return resampled

@@ -1,0 +1,182 @@
+"""The one training loop, and the seeding and precision that go with it."""
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+import torch
+from torch import Tensor, nn
+
+# torch's default generator belongs to the whole process, so one training at a time may use it.
+_RANDOM_LOCK = threading.RLock()
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed torch inside the block and leave the caller's random state as it was."""
+    devices = [device] if device.type == "cuda" else []
+    with _RANDOM_LOCK, torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        yield
+
+
+def resolve_device(device: str) -> torch.device:
+    """Return the device that a parameter stands for; "auto" takes a GPU where there is one."""
+    if device != "auto":
+        return torch.device(device)
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("cpu")
+
+
+def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
+    """Return the dtype that training computes in; "auto" takes bfloat16 where it is fast."""
+    if precision == "float32":
+        return torch.float32
+    if precision == "bfloat16":
+        return torch.bfloat16
+    if device.type == "cuda":
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        fast = device.type == "cpu" and _cpu_has_bfloat16()
+    return torch.bfloat16 if fast else torch.float32
+
+
+def _cpu_has_bfloat16() -> bool:
+    if hasattr(torch.cpu, "get_capabilities"):
+        capabilities = torch.cpu.get_capabilities()
+        return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+    return bool(torch.cpu._is_avx512_bf16_supported())
+
+
+def autocast(dtype: torch.dtype, device: torch.device) -> AbstractContextManager[object]:
+    """Return the context in which matrix products are computed in `dtype`."""
+    if dtype == torch.float32:
+        return nullcontext()
+    return torch.autocast(device.type, dtype)
+
+
+def warm_up_cosine(step: int, n_steps: int, warm_up: float = 0.1) -> float:
+    """Return the factor on the learning rate at `step` of `n_steps`.
+
+    It rises linearly during the first `warm_up` of the steps, then falls to zero as half a
+    cosine wave.
+
+    Examples
+    --------
+    >>> [round(warm_up_cosine(step, 100), 2) for step in (0, 9, 55, 99)]
+    [0.1, 1.0, 0.5, 0.0]
+    """
+    n_warm_up = max(1, round(warm_up * n_steps))
+    if step < n_warm_up:
+        return (step + 1) / n_warm_up
+    progress = (step - n_warm_up) / max(1, n_steps - n_warm_up)
+    return 0.5 * (1.0 + float(torch.cos(torch.tensor(torch.pi * progress))))
+
+
+def train(
+    objective: nn.Module,
+    batches: Iterable[tuple[Tensor, ...]],
+    *,
+    n_steps: int,
+    learning_rate: float,
+    weight_decay: float,
+    dtype: torch.dtype = torch.float32,
+    progress: Callable[[int, int, float], None] | None = None,
+) -> list[float]:
+    """Minimise an objective with AdamW, warm-up and a cosine schedule.
+
+    Parameters
+    ----------
+    objective : nn.Module
+        ``objective(*batch)`` is the scalar loss.
+    batches : iterable of tuple of Tensor
+        At least `n_steps` of them, on the objective's device.
+    n_steps : int
+        Steps of the optimiser.
+    learning_rate : float
+        Its peak, after the warm-up.
+    weight_decay : float
+        Decoupled weight decay of all matrices and filters; biases and norms have none.
+    dtype : torch.dtype, default=torch.float32
+        What matrix products are computed in; the weights stay in float32.
+    progress : callable, default=None
+        Called as ``progress(step, n_steps, loss)`` after every step.
+
+    Returns
+    -------
+    list of float
+        The loss of every step.
+
+    Raises
+    ------
+    FloatingPointError
+        When the loss is NaN or infinite.
+    """
+    parameters = [p for p in objective.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
+            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        ],
+        lr=learning_rate,
+    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: warm_up_cosine(step, n_steps)
+    )
+    device = next(iter(parameters)).device
+    losses: list[float] = []
+    objective.train()
+    for step, batch in zip(range(n_steps), batches, strict=False):
+        with autocast(dtype, device):
+            loss = objective(*batch)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        losses.append(loss.item())
+        if losses[-1] != losses[-1] or abs(losses[-1]) == float("inf"):
+            raise FloatingPointError(
+                f"The loss is {losses[-1]} at step {step}; lower learning_rate={learning_rate}."
+            )
+        if progress is not None:
+            progress(step, n_steps, losses[-1])
+    objective.eval()
+    return losses
+
+
+class ProgressLine:
+    """One line on standard error that follows a training.
+
+    On a terminal the line is rewritten in place; elsewhere a tenth of the steps print a line.
+
+    Parameters
+    ----------
+    title : str
+        What is being trained.
+    """
+
+    def __init__(self, title: str) -> None:
+        self.title = title
+        self.started = time.monotonic()
+        self.shown = self.started
+
+    def __call__(self, step: int, n_steps: int, loss: float) -> None:
+        """Show step `step` of `n_steps`."""
+        now, last = time.monotonic(), step + 1 == n_steps
+        on_terminal = sys.stderr.isatty()
+        due = now - self.shown > 0.2 if on_terminal else (step + 1) % max(1, n_steps // 10) == 0
+        if not (due or last):
+            return
+        self.shown = now
+        elapsed = now - self.started
+        left = elapsed / (step + 1) * (n_steps - step - 1)
+        text = (
+            f"{self.title}: step {step + 1}/{n_steps}, loss {loss:.3f}, "
+            f"{elapsed:.0f} s, {left:.0f} s left"
+        )
+        end = "\n" if last or not on_terminal else ""
+        start = "\r\x1b[K" if on_terminal else ""
+        print(f"{start}{text}", end=end, file=sys.stderr, flush=True)

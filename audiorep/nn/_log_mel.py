@@ -1,0 +1,123 @@
+"""Waveform to log-mel spectrogram."""
+
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from audiorep._torchaudio import torchaudio
+
+# Added to the power before the logarithm: far below the quantisation noise of 16-bit audio.
+POWER_FLOOR = 1e-10
+
+
+class LogMel(nn.Module):
+    """Logarithm of the mel-band power of waveforms.
+
+    A frame is centred every `hop_length` timesteps, the first on timestep 0; the waveform is
+    extended by zeros on both sides, so that even a clip of one timestep has a frame.
+
+    Parameters
+    ----------
+    sample_rate : int, default=16000
+        Timesteps per second, in hertz.
+    n_fft : int, default=512
+        Length of the Hann window and of the Fourier transform, in timesteps. Must be even.
+    hop_length : int, default=160
+        Timesteps from one frame to the next.
+    n_mels : int, default=64
+        Number of mel bands.
+    f_min : float, default=60.0
+        Lower edge of the lowest band, in hertz.
+    f_max : float, default=None
+        Upper edge of the highest band, in hertz. None means half the sample rate.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from audiorep.nn import LogMel
+    >>> LogMel()(torch.zeros(2, 16000)).shape
+    torch.Size([2, 64, 101])
+    """
+
+    window: Tensor
+    filters: Tensor
+
+    def __init__(
+        self,
+        sample_rate: int = 16000,
+        n_fft: int = 512,
+        hop_length: int = 160,
+        n_mels: int = 64,
+        f_min: float = 60.0,
+        f_max: float | None = None,
+    ) -> None:
+        super().__init__()
+        self.n_fft = n_fft
+        self.hop_length = hop_length
+        self.n_mels = n_mels
+        filters = torchaudio.functional.melscale_fbanks(
+            n_freqs=n_fft // 2 + 1,
+            f_min=f_min,
+            f_max=sample_rate / 2 if f_max is None else f_max,
+            n_mels=n_mels,
+            sample_rate=sample_rate,
+        )
+        self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
+        self.register_buffer("filters", filters, persistent=False)
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        """Turn waveforms into log-mel power.
+
+        Parameters
+        ----------
+        waveform : Tensor of shape (..., n_timesteps)
+
+        Returns
+        -------
+        Tensor of shape (..., n_mels, n_frames)
+            Natural logarithm of power; ``n_frames = n_timesteps // hop_length + 1``.
+        """
+        half = self.n_fft // 2
+        return self._frames(nn.functional.pad(waveform, (half, half)))
+
+    def stream(self, blocks: Iterable[Tensor]) -> Iterator[Tensor]:
+        """Turn a waveform that comes in blocks into blocks of log-mel power.
+
+        Parameters
+        ----------
+        blocks : iterable of Tensor of shape (n_timesteps,)
+            Consecutive parts of one waveform, of any lengths.
+
+        Yields
+        ------
+        Tensor of shape (n_mels, n_frames)
+            Consecutive frames; together as many as `forward` gives for the whole waveform.
+        """
+        half = self.window.new_zeros(self.n_fft // 2)
+        rest, held = half, None
+        for block in blocks:
+            if held is not None:
+                rest = torch.cat((rest, held))
+                n_frames = (len(rest) - self.n_fft) // self.hop_length + 1
+                if n_frames > 0:
+                    yield self._frames(rest[: self.n_fft + (n_frames - 1) * self.hop_length])
+                    rest = rest[n_frames * self.hop_length :]
+            held = block
+        # The last block comes with the zeros behind it, so that a short clip stays in one piece.
+        yield self._frames(torch.cat((rest, half) if held is None else (rest, held, half)))
+
+    def _frames(self, padded: Tensor) -> Tensor:
+        power = torchaudio.functional.spectrogram(
+            padded,
+            pad=0,
+            window=self.window,
+            n_fft=self.n_fft,
+            hop_length=self.hop_length,
+            win_length=self.n_fft,
+            power=2.0,
+            normalized=False,
+            center=False,
+        )
+        mel = torch.matmul(power.transpose(-1, -2), self.filters).transpose(-1, -2)
+        return torch.log(mel + POWER_FLOOR)
