@@ -19,14 +19,14 @@ from sklearn.base import (
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
-from torch import Tensor, nn
+from torch import Tensor
 
 from audiorep._clips import Clips, check_clips
-from audiorep._embedding import FloatArray, Source, clip_frames, pool_clips
+from audiorep._embedding import FloatArray, Pooled, Source, clip_frames, pool_clips
 from audiorep._log_mels import LogMels, log_mel_blocks
 from audiorep._readout import ReadOut
 from audiorep._training import resolve_device, resolve_precision, seeded
-from audiorep.nn import LogMel
+from audiorep.nn import LogMel, WindowEncoder
 
 _FORMAT_VERSION = 1
 
@@ -34,10 +34,8 @@ _FORMAT_VERSION = 1
 class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Base class of the encoders.
 
-    A subclass describes a module (`_settings`), makes it (`_build`) and trains it (`_train`).
-    The module has ``feature_maps(log_mel, n_valid)``, a list of tensors of shape (batch,
-    n_channels, n_positions) from shallow to deep; ``n_frames``, the width of its windows; and
-    ``grid``, the number of frames at whose multiples windows may start.
+    A subclass describes a `WindowEncoder` (`_settings`), makes it (`_build`) and trains it
+    (`_train`); all else is here.
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
@@ -77,12 +75,12 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
 
     @staticmethod
     @abstractmethod
-    def _build(settings: dict[str, Any]) -> nn.Module:
+    def _build(settings: dict[str, Any]) -> WindowEncoder:
         """Return the module that `settings` describes, with fresh weights."""
 
     @abstractmethod
     def _train(
-        self, module: nn.Module, log_mels: LogMels, device: torch.device, dtype: torch.dtype
+        self, module: WindowEncoder, log_mels: LogMels, device: torch.device, dtype: torch.dtype
     ) -> None:
         """Train the module in place and set ``loss_curve_`` and ``history_``."""
 
@@ -137,9 +135,9 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         if n_left_out:
             # A row is owed for every clip, so the one that was left out raises here.
             return self.transform(X)
-        return self.readout_.transform(pooled)
+        return self.readout_.transform(pooled.rows)
 
-    def _fit(self, X: Any) -> tuple[int, FloatArray]:
+    def _fit(self, X: Any) -> tuple[int, Pooled]:
         """Return how many clips were left out, and the pooled features of the others."""
         self._check_parameters()
         clips = check_clips(self, X, sample_rate=self.sample_rate, reset=True, min_clips=2)
@@ -160,7 +158,7 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             Source(int(log_mels.lengths[i]), [log_mels.clip(i)]) for i in range(len(log_mels))
         ]
         pooled = pool_clips(self.module_, sources, device, self._n_parts)
-        self.readout_ = ReadOut().fit(pooled)
+        self.readout_ = ReadOut().fit(*pooled)
         return len(clips) - len(log_mels), pooled
 
     def _check_parameters(self) -> None:
@@ -238,7 +236,7 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         check_is_fitted(self)
         device = resolve_device(self.device)
         pooled = pool_clips(self.module_, self._sources(X), device, self._n_parts)
-        return self.readout_.transform(pooled)
+        return self.readout_.transform(pooled.rows)
 
     def transform_frames(self, X: Any) -> tuple[list[FloatArray], list[FloatArray]]:
         """Return features over time: the deepest feature map.

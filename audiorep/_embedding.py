@@ -8,10 +8,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from audiorep._log_mels import Window, iter_windows
 from audiorep._pooling import WindowStatistics, position_parts, window_statistics
+from audiorep.nn import WindowEncoder
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -38,7 +39,7 @@ class Batch(NamedTuple):
 
 @torch.inference_mode()
 def iter_batches(
-    module: nn.Module, sources: Iterable[Source], device: torch.device
+    module: WindowEncoder, sources: Iterable[Source], device: torch.device
 ) -> Iterator[Batch]:
     """Run the windows of clips through a module, in batches of one fixed shape.
 
@@ -73,11 +74,18 @@ def iter_batches(
         yield Batch(owners, n_frames, cut, module.feature_maps(log_mel, n_valid))
 
 
+class Pooled(NamedTuple):
+    """Statistics over time of clips."""
+
+    rows: FloatArray  # (n_clips, n_statistics)
+    block_sizes: list[int]  # width of each statistic of each depth
+
+
 def pool_clips(
-    module: nn.Module, sources: Iterable[Source], device: torch.device, n_parts: int
-) -> FloatArray:
-    """Return one vector of statistics per clip, of shape (n_clips, n_statistics)."""
-    rows: list[FloatArray] = []
+    module: WindowEncoder, sources: Iterable[Source], device: torch.device, n_parts: int
+) -> Pooled:
+    """Return the statistics over time of every clip's feature maps."""
+    clips: list[list[FloatArray]] = []  # per clip, its blocks
     open_clip: list[WindowStatistics] = []  # per depth, of the clip that is being read
     owner = 0
     for batch in iter_batches(module, sources, device):
@@ -87,28 +95,27 @@ def pool_clips(
                 break
             window = [statistics[i] for statistics in per_depth]
             if window_owner != owner:
-                rows.append(_pooled_vector(open_clip))
+                clips.append(_blocks(open_clip))
                 open_clip, owner = [], window_owner
             if open_clip:
                 for statistics, other in zip(open_clip, window, strict=True):
                     statistics.add(other)
             else:
                 open_clip = window
-    rows.append(_pooled_vector(open_clip))
-    return np.stack(rows)
+    clips.append(_blocks(open_clip))
+    sizes = [len(block) for block in clips[0]]
+    return Pooled(np.stack([np.concatenate(blocks) for blocks in clips]), sizes)
 
 
 def _map_statistics(
     width: int, batch: Batch, feature_map: Tensor, n_parts: int
 ) -> list[WindowStatistics]:
-    parts = position_parts(
-        batch.windows, batch.n_frames, width, feature_map.shape[-1], n_parts
-    )
+    parts = position_parts(batch.windows, batch.n_frames, width, feature_map.shape[-1], n_parts)
     return window_statistics(feature_map, parts)
 
 
-def _pooled_vector(statistics: list[WindowStatistics]) -> FloatArray:
-    return np.concatenate([depth.vector() for depth in statistics]).astype(np.float32)
+def _blocks(statistics: list[WindowStatistics]) -> list[FloatArray]:
+    return [block.astype(np.float32) for depth in statistics for block in depth.blocks()]
 
 
 class ClipFrames(NamedTuple):
@@ -119,7 +126,7 @@ class ClipFrames(NamedTuple):
 
 
 def clip_frames(
-    module: nn.Module, sources: Iterable[Source], device: torch.device
+    module: WindowEncoder, sources: Iterable[Source], device: torch.device
 ) -> list[ClipFrames]:
     """Return the deepest feature map of each clip, joined over its windows.
 

@@ -1,5 +1,6 @@
 """Log-mels of many clips: computing them, holding them compactly, cutting windows and crops."""
 
+import math
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -8,6 +9,8 @@ from torch import Tensor
 
 from audiorep._clips import Clips
 from audiorep.nn import LogMel
+
+_CHUNK = 1 << 16  # frames that are converted to double precision together
 
 
 def log_mel_blocks(clips: Clips, i: int, log_mel: LogMel) -> Iterator[Tensor]:
@@ -34,9 +37,7 @@ class Window(NamedTuple):
     n_valid: int  # frames of the window that belong to the clip
 
 
-def iter_windows(
-    blocks: Iterable[Tensor], width: int, hop: int, grid: int = 1
-) -> Iterator[Window]:
+def iter_windows(blocks: Iterable[Tensor], width: int, hop: int, grid: int = 1) -> Iterator[Window]:
     """Cut a clip that comes in blocks into overlapping windows.
 
     Windows start every `hop` frames; the last one starts as soon as it reaches the clip's end
@@ -111,17 +112,31 @@ class LogMels:
         start = int(self.starts[i])
         return self.frames[start : start + int(self.lengths[i])].T
 
-    def mean_and_scale(self) -> tuple[float, float]:
-        """Return mean and standard deviation over all values."""
-        n_values, total, squares = 0, 0.0, 0.0
-        for part in self.frames.split(1 << 16):
-            values = part.double()
-            n_values += values.numel()
+    def statistics(self, dynamic_range: float = 80.0) -> dict[str, float]:
+        """Measure level and spread.
+
+        Parameters
+        ----------
+        dynamic_range : float, default=80.0
+            What lies further than this below the loudest value, in decibels, is silence: digital
+            zeros would otherwise dominate the spread.
+
+        Returns
+        -------
+        dict of float
+            "floor", the logarithm of the power where silence begins; "mean" and "scale", the mean
+            and the standard deviation of all values, silence raised to the floor.
+        """
+        floor = float(self.frames.max()) - dynamic_range * math.log(10.0) / 10.0
+        total, squares = 0.0, 0.0
+        for start in range(0, len(self.frames), _CHUNK):
+            values = self.frames[start : start + _CHUNK].double().clamp_min(floor)
             total += float(values.sum())
             squares += float(values.square().sum())
-        mean = total / n_values
-        # A floor for silence, or a clip of one value repeated.
-        return mean, max(squares / n_values - mean**2, 1e-6) ** 0.5
+        mean = total / self.frames.numel()
+        variance = squares / self.frames.numel() - mean**2
+        # A set of one value repeated has no spread; its rounding noise must not be blown up.
+        return {"floor": floor, "mean": mean, "scale": max(variance, 1e-6) ** 0.5}
 
     def crops(self, which: Tensor, first: Tensor, width: int) -> tuple[Tensor, Tensor]:
         """Cut one crop out of each of the clips `which`.

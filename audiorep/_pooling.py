@@ -12,18 +12,23 @@ from audiorep._log_mels import Window
 
 @dataclass
 class WindowStatistics:
-    """Counts, sums, sums of squares and maxima over time, of every part of the clip.
+    """Sums and maxima over time: of every part of the clip, and of the changes in between.
 
     Parameters
     ----------
     count : ndarray of shape (n_parts, 1)
     total, squares, maximum : ndarray of shape (n_parts, n_channels)
+    n_changes : ndarray of shape (1,)
+    change : ndarray of shape (n_channels,)
+        Sum of the absolute differences from one position to the next.
     """
 
     count: npt.NDArray[np.float64]
     total: npt.NDArray[np.float64]
     squares: npt.NDArray[np.float64]
     maximum: npt.NDArray[np.float64]
+    n_changes: npt.NDArray[np.float64]
+    change: npt.NDArray[np.float64]
 
     def add(self, other: "WindowStatistics") -> None:
         """Add the statistics of the clip's next window."""
@@ -31,20 +36,22 @@ class WindowStatistics:
         self.total += other.total
         self.squares += other.squares
         np.maximum(self.maximum, other.maximum, out=self.maximum)
+        self.n_changes += other.n_changes
+        self.change += other.change
 
-    def vector(self) -> npt.NDArray[np.float64]:
-        """Return mean, standard deviation and maximum of the clip, then the mean of each part.
+    def blocks(self) -> list[npt.NDArray[np.float64]]:
+        """Return the clip's statistics.
 
-        A part without a frame of its own (in a clip of a few frames) takes the clip's mean.
+        They are standard deviation, maximum and mean absolute change, each of shape
+        (n_channels,), and the means of its parts, of shape (n_parts * n_channels,). A part
+        without a position of its own (in a clip of a few frames) takes the clip's mean.
         """
         count, total = self.count.sum(0), self.total.sum(0)
         mean = total / count
         variance = np.maximum(self.squares.sum(0) / count - mean**2, 0.0)
         parts = np.where(self.count > 0, self.total / np.maximum(self.count, 1), mean)
-        pooled = [mean, np.sqrt(variance), self.maximum.max(0)]
-        if len(parts) > 1:
-            pooled.append(parts.ravel())
-        return np.concatenate(pooled)
+        change = self.change / np.maximum(self.n_changes, 1)
+        return [np.sqrt(variance), self.maximum.max(0), change, parts.ravel()]
 
 
 def position_parts(
@@ -100,11 +107,16 @@ def window_statistics(features: Tensor, parts: Tensor) -> list[WindowStatistics]
         features.masked_fill(parts[:, p, None] == 0, -torch.inf).amax(2)
         for p in range(parts.shape[1])
     ]
+    valid = parts.sum(1)
+    both_valid = valid[:, 1:] * valid[:, :-1]
+    changes = (features[:, :, 1:] - features[:, :, :-1]).abs()
     reduced = (
         parts.sum(2, keepdim=True),
         torch.bmm(parts, columns),
         torch.bmm(parts, columns.square()),
         torch.stack(maxima, 1),
+        both_valid.sum(1, keepdim=True),
+        torch.bmm(changes, both_valid[:, :, None])[:, :, 0],
     )
     arrays = [tensor.double().cpu().numpy() for tensor in reduced]
     return [WindowStatistics(*(array[i] for array in arrays)) for i in range(len(features))]

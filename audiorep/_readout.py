@@ -1,5 +1,6 @@
 """From pooled statistics to the features that `transform` returns."""
 
+from collections.abc import Sequence
 from typing import Self
 
 import numpy as np
@@ -7,39 +8,105 @@ import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float32]
 
+# Clips that the projection is learned from; more would cost time and hardly change it.
+_MAX_CLIPS = 2048
+# Rows that are projected together: one shape always, so that no row depends on its company.
+_ROWS = 32
+
 
 class ReadOut:
-    """Standardise pooled statistics and scale them for a linear classifier.
+    """Standardise pooled statistics, rotate them to principal axes and level these out.
 
-    Every column gets mean zero and the same spread, such that the mean squared length of a row is
-    `squared_length`: with it the default penalty of ``LogisticRegression`` is about right, however
-    many features there are.
+    Every block of statistics (one statistic of one depth) weighs the same, however wide it is. The
+    spread along a principal axis is raised to ``1 - power``: the few directions in which clips
+    differ most no longer drown the rest. Rows are scaled such that the mean squared length is
+    `squared_length`: with it the default penalty of ``LogisticRegression`` is about right.
 
     Parameters
     ----------
+    n_features : int, default=512
+        Largest number of features.
+    power : float, default=0.5
+        0 keeps the spread of every axis, 1 makes all equal (whitening).
+    shrinkage : float, default=0.1
+        Part of the mean variance that is added to every axis before levelling.
     squared_length : float, default=64.0
         Mean squared Euclidean length of the fitted rows.
     """
 
-    def __init__(self, squared_length: float = 64.0) -> None:
+    def __init__(
+        self,
+        n_features: int = 512,
+        power: float = 0.5,
+        shrinkage: float = 0.1,
+        squared_length: float = 64.0,
+    ) -> None:
+        self.n_features = n_features
+        self.power = power
+        self.shrinkage = shrinkage
         self.squared_length = squared_length
 
-    def fit(self, pooled: FloatArray) -> Self:
-        """Learn from the rows of the training clips, of shape (n_clips, n_statistics)."""
+    def fit(self, pooled: FloatArray, block_sizes: Sequence[int] | None = None) -> Self:
+        """Learn from the training clips.
+
+        Parameters
+        ----------
+        pooled : ndarray of shape (n_clips, n_statistics)
+        block_sizes : sequence of int, default=None
+            Widths of the blocks, whose sum is n_statistics. None means a single block.
+        """
         self.mean = pooled.mean(axis=0, dtype=np.float64).astype(np.float32)
         spread = pooled.std(axis=0, dtype=np.float64)
-        # A column that hardly varies holds rounding noise, which must not be blown up.
-        floor = 0.05 * spread.mean() + 1e-6
-        length = np.sqrt(self.squared_length / pooled.shape[1])
-        self.factor = (length / (spread + floor)).astype(np.float32)
+        sizes = [pooled.shape[1]] if block_sizes is None else list(block_sizes)
+        blocks = np.split(spread, np.cumsum(sizes)[:-1])
+        self.factor = np.concatenate([_block_factor(block) for block in blocks])
+        chosen = np.linspace(0, len(pooled) - 1, min(len(pooled), _MAX_CLIPS)).astype(int)
+        rows = (pooled[chosen] - self.mean) * self.factor
+        variance, axes = _principal_axes(rows, self.n_features)
+        gain = (variance + self.shrinkage * variance.mean()) ** (-0.5 * self.power)
+        length = np.sqrt((variance * gain**2).sum())
+        gain = gain * (np.sqrt(self.squared_length) / length if length > 0 else 0.0)
+        self.projection = (axes * gain).astype(np.float32)
         return self
 
     def transform(self, pooled: FloatArray) -> FloatArray:
-        """Return standardised rows, of shape (n_clips, n_features_out)."""
-        features: FloatArray = (pooled - self.mean) * self.factor
+        """Return features, of shape (n_clips, n_features_out)."""
+        rows = np.zeros((-(-len(pooled) // _ROWS) * _ROWS, pooled.shape[1]), dtype=np.float32)
+        rows[: len(pooled)] = (pooled - self.mean) * self.factor
+        projected = [part @ self.projection for part in np.split(rows, len(rows) // _ROWS)]
+        features: FloatArray = np.concatenate(projected)[: len(pooled)]
         return features
 
     @property
     def n_features_out(self) -> int:
         """Number of columns that `transform` returns."""
-        return len(self.mean)
+        return self.projection.shape[1]
+
+
+def _block_factor(spread: npt.NDArray[np.float64]) -> FloatArray:
+    # A column that hardly varies holds rounding noise, which must not be blown up.
+    floor = 0.05 * spread.mean() + 1e-6
+    factor: FloatArray = (1.0 / ((spread + floor) * np.sqrt(len(spread)))).astype(np.float32)
+    return factor
+
+
+def _principal_axes(
+    rows: FloatArray, n_axes: int
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return variances (n_axes,) and unit axes (n_columns, n_axes), largest variance first."""
+    n, n_columns = rows.shape
+    n_axes = max(1, min(n_axes, n - 1, n_columns))
+    wide = n <= n_columns
+    # The smaller of the two Gram matrices has the same eigenvalues.
+    gram = (rows @ rows.T if wide else rows.T @ rows).astype(np.float64)
+    values, vectors = np.linalg.eigh(gram)
+    values = np.maximum(values[::-1][:n_axes], 0.0)
+    axes = vectors[:, ::-1][:, :n_axes]
+    if wide:
+        axes = rows.T.astype(np.float64) @ axes
+        norm = np.sqrt((axes**2).sum(axis=0))
+        # Axes without variance are left out; dividing by their length would divide by nothing.
+        tiny = norm <= 1e-6 * max(float(norm.max()), 1e-30)
+        axes = np.where(tiny, 0.0, axes / np.where(tiny, 1.0, norm))
+    variance = values / n
+    return variance + 1e-30, axes

@@ -12,7 +12,7 @@ from audiorep._torchaudio import torchaudio
 _FILTER_WIDTH = 16  # zero crossings of the windowed sinc on each side
 _ROLLOFF = 0.99
 # Above this the polyphase kernel outgrows memory (11127 Hz to 16000 Hz would take 700 MB), so the
-# ratio of the rates is approximated, which is off by less than one part in a million.
+# ratio of the rates is approximated, to two parts in 100,000 or better.
 _LARGEST_FACTOR = 1000
 
 

@@ -1,0 +1,194 @@
+"""The command line: ``python -m audiorep evaluate [DATA]``."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import audiorep
+
+INTERRUPTED = 130  # what a shell reports after Ctrl-C
+_SYNTHETIC_CLIPS = 240
+_SYNTHETIC_FOLDS = 3
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code.
+
+    Parameters
+    ----------
+    arguments : sequence of str, default=None
+        Without the program's name. None means those of the process.
+
+    Returns
+    -------
+    int
+        0, or 2 after an error of the user, or 130 after an interrupt.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        return _evaluate(options)
+    except (OSError, ValueError) as error:
+        print(f"audiorep: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m audiorep", description="Features for sound, learned without labels."
+    )
+    parser.add_argument("--version", action="version", version=f"audiorep {audiorep.__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    evaluate = commands.add_parser(
+        "evaluate",
+        help="how good the features are on a data set, beside their controls",
+        description=(
+            "Fit each encoder on the training clips of every fold, without labels; classify its "
+            "features by logistic regression; print accuracy and unweighted average recall on "
+            "the test clips."
+        ),
+    )
+    add = evaluate.add_argument
+    add(
+        "data",
+        nargs="?",
+        metavar="DATA",
+        help="folder with a labels.csv (file, label and, optionally, group, split), or with one "
+        "folder of audio files per class; left out: synthetic notes of instruments",
+    )
+    add(
+        "--protocol",
+        choices=["auto", "folds", "groups", "official"],
+        default="auto",
+        help="what is held out: each value of the column split, each group, or the split 'test' "
+        "(default: what the data set has)",
+    )
+    add("--json", metavar="FILE", type=Path, help="write all figures to this file")
+    add("--store", metavar="FILE", type=Path, help="keep each result here, and go on from here")
+    add("--seeds", metavar="N", type=_positive, default=1, help="seeds 0 to N - 1 (default: 1)")
+    add(
+        "--encoders",
+        metavar="NAME,NAME",
+        help="some rows of the table only, by name, parted by commas",
+    )
+    add("--n-epochs", metavar="N", type=_epochs, default="auto", help="default: auto")
+    add("--device", default="auto", help="auto, cpu, cuda, ... (default: auto)")
+    add("--jobs", metavar="N", type=int, default=1, help="folds at the same time (default: 1)")
+    add("--quiet", action="store_true", help="no progress")
+    return parser
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is less than 1")
+    return number
+
+
+def _epochs(text: str) -> int | str:
+    if text == "auto":
+        return text
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{text} is less than 0")
+    return number
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    # Imported late, so that --help and --version come at once.
+    from audiorep.evaluation._entries import standard_entries
+    from audiorep.evaluation._environment import machine, versions
+    from audiorep.evaluation._linear import Evaluation
+
+    if options.json and not options.json.absolute().parent.is_dir():
+        raise FileNotFoundError(f"There is no folder to write {str(options.json)!r} to.")
+    _check_device(options.device)
+    names = None
+    if options.encoders is not None:
+        names = [name.strip() for name in options.encoders.split(",")]
+    encoders, unions = standard_entries(names, n_epochs=options.n_epochs, device=options.device)
+    title, data, groups, splits = _load(options.data, options.protocol)
+    evaluation = Evaluation(
+        encoders,
+        data.data,
+        data.target,
+        groups=groups,
+        cv=splits,
+        unions=unions,
+        random_states=range(options.seeds),
+        store=options.store,
+    )
+    n_clips, n_classes = len(data.target), len(set(data.target))
+    title = f"{title}: {n_clips} clips, {n_classes} classes, held out: {', '.join(splits)}"
+    if not options.quiet:
+        print(title, file=sys.stderr, flush=True)
+    records: list[dict[str, Any]] = []
+    finished = True
+    try:
+        for record in evaluation.run(n_jobs=options.jobs, verbose=not options.quiet):
+            records.append(record)
+    except KeyboardInterrupt:
+        finished = False
+    result = evaluation.result(records)
+    print(title, result, sep="\n\n")
+    if not finished:
+        print(f"Interrupted: {len(records)} of {len(evaluation.units())} results are there.")
+    if options.json:
+        settings = {
+            "data": None if options.data is None else Path(options.data).resolve().name,
+            "protocol": options.protocol,
+            "folds": list(splits),
+            "seeds": list(range(options.seeds)),
+            "n_epochs": options.n_epochs,
+            "device": options.device,
+            "finished": finished,
+        }
+        figures = {"settings": settings, "versions": versions(), "machine": machine()}
+        _write(options.json, {**figures, **result.to_dict()})
+    return 0 if finished else INTERRUPTED
+
+
+def _load(folder: str | None, protocol: str) -> tuple[str, Any, Any, dict[str, Any]]:
+    """Return a title, the data set, the groups that folds must not cut, and the folds."""
+    from audiorep.datasets import load_audio_folder, make_instrument_notes
+    from audiorep.evaluation import protocol_splits
+
+    if folder is None:
+        title = "Synthetic notes of instruments, pitches held out"
+        data = make_instrument_notes(_SYNTHETIC_CLIPS, random_state=0)
+        splits = protocol_splits(data, protocol, n_folds=_SYNTHETIC_FOLDS)
+    else:
+        title = Path(folder).resolve().name
+        data = load_audio_folder(folder)
+        splits = protocol_splits(data, protocol)
+    # A published split into training and test clips may cut groups, and is taken as it is.
+    groups = None if protocol == "official" else data.get("groups")
+    return title, data, groups, splits
+
+
+def _check_device(device: str) -> None:
+    import torch
+
+    from audiorep._training import resolve_device
+
+    try:
+        torch.empty(0, device=resolve_device(device))
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"--device {device} cannot be used here: {reason}") from error
+
+
+def _write(path: Path, figures: dict[str, Any]) -> None:
+    """Write all or nothing."""
+    partial = path.with_name(path.name + ".part")
+    partial.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    os.replace(partial, path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

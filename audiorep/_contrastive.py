@@ -1,0 +1,260 @@
+"""ContrastiveAudioEncoder and its objective."""
+
+from collections.abc import Iterator
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import torch
+from sklearn.utils._param_validation import Interval
+from torch import Tensor, nn
+
+from audiorep._base import BaseAudioEncoder
+from audiorep._log_mels import LogMels
+from audiorep._training import ProgressLine, train
+from audiorep.augmentations import ViewAugmentation
+from audiorep.nn import ConvBackbone, LogMelScaler, NTXentLoss, ProjectionHead, WindowEncoder
+
+
+class ConvWindowEncoder(WindowEncoder):
+    """A scaler and a convolutional backbone.
+
+    Parameters
+    ----------
+    n_mels : int
+        Number of mel bands.
+    n_frames : int
+        Width of a window, in frames.
+    width : int
+        Channels of the backbone's first stage.
+    """
+
+    def __init__(self, n_mels: int, n_frames: int, width: int) -> None:
+        backbone = ConvBackbone(n_mels=n_mels, width=width)
+        super().__init__(n_frames=n_frames, grid=backbone.time_stride)
+        self.scaler = LogMelScaler()
+        self.backbone = backbone
+
+    def forward(self, log_mel: Tensor, n_valid: Tensor) -> Tensor:
+        """Return embeddings of shape (batch, embedding_dim)."""
+        return self.backbone(self.scaler(log_mel, n_valid), n_valid)
+
+    def feature_maps(self, log_mel: Tensor, n_valid: Tensor) -> list[Tensor]:
+        """Return the standardised log-mels, then the map of every stage."""
+        scaled = self.scaler(log_mel, n_valid)
+        return [scaled, *self.backbone.feature_maps(scaled)]
+
+
+class ContrastiveObjective(nn.Module):
+    """Two views of every clip must find each other among all views of a batch.
+
+    Parameters
+    ----------
+    encoder : ConvWindowEncoder
+        What is trained.
+    projection_dim : int
+        Length of the projections that are compared.
+    temperature : float
+        Of the loss.
+    """
+
+    def __init__(self, encoder: ConvWindowEncoder, projection_dim: int, temperature: float) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.augmentation = ViewAugmentation()
+        self.head = ProjectionHead(encoder.backbone.embedding_dim, projection_dim=projection_dim)
+        self.loss = NTXentLoss(temperature)
+
+    def forward(self, crops: Tensor, n_valid: Tensor) -> Tensor:
+        """Return the loss of a batch.
+
+        Parameters
+        ----------
+        crops : Tensor of shape (2 * batch, n_mels, n_crop_frames)
+            Log-mel power; rows ``i`` and ``batch + i`` are crops of one clip, a little longer
+            than a window.
+        n_valid : Tensor of shape (2 * batch,)
+            Frames of each crop that belong to the clip.
+
+        Returns
+        -------
+        Tensor of shape ()
+        """
+        n_frames = self.encoder.n_frames
+        views, n_valid = self.augmentation(crops, n_valid)
+        embeddings = self.encoder(views[:, :, :n_frames], n_valid.clamp(max=n_frames))
+        projections = self.head(embeddings)
+        # Similarities in bfloat16 would be too coarse for a temperature well below one.
+        with torch.autocast(projections.device.type, enabled=False):
+            return self.loss(*projections.float().chunk(2))
+
+
+class ContrastiveAudioEncoder(BaseAudioEncoder):
+    """Features that tell clips apart whatever their pitch, timbre, tempo and surroundings.
+
+    Views of one clip (two crops, shifted in pitch, stretched, filtered, mixed with others,
+    masked) are pulled together and other clips pushed apart; the features are the statistics over
+    time of a small convolutional network's maps.
+
+    Parameters
+    ----------
+    sample_rate : int, default=16000
+        Rate at which sound is analysed, in hertz. Files of other rates are resampled.
+    n_fft : int, default=512
+        Length of the Fourier transform and of its window, in timesteps.
+    hop_length : int, default=160
+        Timesteps from one spectrogram frame to the next.
+    n_mels : int, default=64
+        Number of mel bands.
+    window_frames : int, default=96
+        Width of the windows that the network sees, in frames. Shorter clips are padded behind
+        their end.
+    width : int, default=64
+        Channels of the network's first stage; all other widths are multiples of it.
+    projection_dim : int, default=128
+        Length of the projections that the objective compares.
+    temperature : float, default=0.2
+        Temperature of the contrastive loss.
+    n_epochs : int or "auto", default="auto"
+        How many times every clip is seen. "auto" takes fewer the more clips there are, and 0
+        gives random weights: the cheapest control.
+    batch_size : int, default=64
+        Clips per step.
+    learning_rate : float, default=2e-3
+        Peak learning rate of AdamW.
+    weight_decay : float, default=1e-2
+        Weight decay of AdamW.
+    on_error : {"raise", "skip"}, default="raise"
+        What `fit` does with a clip that cannot be used: raise an error that names it, or leave
+        it out and warn.
+    device : str, default="auto"
+        Where to compute, as torch names devices. "auto" takes a GPU where there is one.
+    precision : {"auto", "float32", "bfloat16"}, default="auto"
+        What training computes in. "auto" takes bfloat16 where the processor is fast at it. The
+        features are computed in float32 always.
+    verbose : int, default=0
+        1 shows progress on standard error.
+    random_state : int, RandomState instance or None, default=None
+        Source of all chance. The same seed gives the same features on the same machine.
+
+    Attributes
+    ----------
+    module_ : WindowEncoder
+        The trained network.
+    readout_ : ReadOut
+        What turns statistics over time into features.
+    loss_curve_ : list of float
+        The loss of every step.
+    n_features_in_ : int
+        Timesteps of a clip, when X was a 2-D array.
+
+    See Also
+    --------
+    VQTransformerEncoder : Features from predicting sound.
+
+    References
+    ----------
+    Verma and Smith, A Framework for Contrastive and Generative Learning of Audio
+    Representations, 2020, arXiv:2010.11459.
+
+    Examples
+    --------
+    >>> from audiorep import ContrastiveAudioEncoder
+    >>> from audiorep.datasets import make_instrument_notes
+    >>> notes = make_instrument_notes(12, random_state=0)
+    >>> encoder = ContrastiveAudioEncoder(n_epochs=1, width=8, random_state=0)
+    >>> encoder.fit_transform(notes.data).shape[0]
+    12
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **BaseAudioEncoder._parameter_constraints,
+        "window_frames": [Interval(Integral, 16, None, closed="left")],
+        "width": [Interval(Integral, 4, None, closed="left")],
+        "projection_dim": [Interval(Integral, 2, None, closed="left")],
+        "temperature": [Interval(Real, 0, None, closed="neither")],
+    }
+    _n_parts = 3
+
+    def __init__(
+        self,
+        *,
+        sample_rate: int = 16000,
+        n_fft: int = 512,
+        hop_length: int = 160,
+        n_mels: int = 64,
+        window_frames: int = 96,
+        width: int = 64,
+        projection_dim: int = 128,
+        temperature: float = 0.2,
+        n_epochs: int | str = "auto",
+        batch_size: int = 64,
+        learning_rate: float = 2e-3,
+        weight_decay: float = 1e-2,
+        on_error: str = "raise",
+        device: str = "auto",
+        precision: str = "auto",
+        verbose: int = 0,
+        random_state: Any = None,
+    ) -> None:
+        self.sample_rate = sample_rate
+        self.n_fft = n_fft
+        self.hop_length = hop_length
+        self.n_mels = n_mels
+        self.window_frames = window_frames
+        self.width = width
+        self.projection_dim = projection_dim
+        self.temperature = temperature
+        self.n_epochs = n_epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.on_error = on_error
+        self.device = device
+        self.precision = precision
+        self.verbose = verbose
+        self.random_state = random_state
+
+    def _settings(self) -> dict[str, Any]:
+        return {"n_mels": self.n_mels, "n_frames": self.window_frames, "width": self.width}
+
+    @staticmethod
+    def _build(settings: dict[str, Any]) -> WindowEncoder:
+        return ConvWindowEncoder(**settings)
+
+    def _train(
+        self, module: WindowEncoder, log_mels: LogMels, device: torch.device, dtype: torch.dtype
+    ) -> None:
+        assert isinstance(module, ConvWindowEncoder)
+        module.scaler.set_statistics(**log_mels.statistics())
+        objective = ContrastiveObjective(module, self.projection_dim, self.temperature)
+        n_steps = self._n_steps(len(log_mels))
+        self.loss_curve_ = train(
+            objective.to(device),
+            self._batches(log_mels),
+            n_steps=n_steps,
+            learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay,
+            dtype=dtype,
+            progress=ProgressLine(type(self).__name__) if self.verbose else None,
+        )
+
+    def _n_steps(self, n_clips: int) -> int:
+        """Return how many steps of the optimiser to take."""
+        steps_per_epoch = max(1, n_clips // self.batch_size)
+        if isinstance(self.n_epochs, int):
+            return self.n_epochs * steps_per_epoch
+        # Enough steps for hundreds of clips, and every clip ten times where there are many.
+        return min(150 * steps_per_epoch, max(700, 10 * steps_per_epoch))
+
+    def _batches(self, log_mels: LogMels) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield crops of two views of as many clips as a batch has, for ever."""
+        device = log_mels.lengths.device
+        n_clips, n_crop = len(log_mels), self.window_frames * 5 // 4
+        batch_size = min(self.batch_size, n_clips)
+        while True:
+            order = torch.randperm(n_clips, device=device)
+            for start in range(0, n_clips - batch_size + 1, batch_size):
+                which = order[start : start + batch_size].repeat(2)
+                room = (log_mels.lengths[which] - self.window_frames).clamp_min(0)
+                first = (torch.rand(len(which), device=device) * (room + 1)).long()
+                yield log_mels.crops(which, first, n_crop)

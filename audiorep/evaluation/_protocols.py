@@ -1,0 +1,149 @@
+"""Which clips are for training and which for testing."""
+
+import warnings
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.model_selection import (
+    GroupKFold,
+    LeaveOneGroupOut,
+    StratifiedKFold,
+    check_cv,
+)
+
+Indices = npt.NDArray[np.intp]
+Splits = dict[str, tuple[Indices, Indices]]
+
+PROTOCOLS = ("auto", "folds", "groups", "official")
+_MOST_GROUPS = 10  # beyond which groups are put together into folds
+_N_FOLDS = 5
+
+
+def protocol_splits(data: Any, protocol: str = "auto", *, n_folds: int = _N_FOLDS) -> Splits:
+    """Split a data set the way its publishers, or its groups, want it split.
+
+    Parameters
+    ----------
+    data : Bunch
+        With `target` and, as the protocol needs it, `split` and `groups`, as the functions of
+        `audiorep.datasets` return it.
+    protocol : {"auto", "folds", "groups", "official"}, default="auto"
+        - "folds": each value of `split` is the test set once.
+        - "groups": each group is the test set once; with more than ten groups, they are put
+          together into `n_folds` folds.
+        - "official": the clips whose `split` is "train" and those whose `split` is "test".
+        - "auto": "folds" if `split` has values other than "train" and "test"; otherwise
+          "groups", if there are any; otherwise `n_folds` random stratified folds.
+    n_folds : int, default=5
+        Number of folds where the data set does not say it.
+
+    Returns
+    -------
+    dict of str to (train, test)
+        For each fold, named after what is held out, the indices of its clips. Its values serve
+        as `cv` in scikit-learn.
+
+    Raises
+    ------
+    ValueError
+        When the data set lacks what the protocol needs.
+
+    Examples
+    --------
+    >>> from sklearn.utils import Bunch
+    >>> from audiorep.evaluation import protocol_splits
+    >>> data = Bunch(target=[0, 1, 0, 1], groups=["ann", "ann", "bob", "bob"])
+    >>> for name, (train, test) in protocol_splits(data, "groups").items():
+    ...     print(name, train, test)
+    ann [2 3] [0 1]
+    bob [0 1] [2 3]
+    """
+    split, groups = data.get("split"), data.get("groups")
+    y = data.get("target")
+    if y is None:
+        raise ValueError("The data set has no labels, and an evaluation needs them.")
+    if protocol == "auto":
+        if split is not None and not set(split) <= {"train", "test"}:
+            protocol = "folds"
+        elif groups is not None and len(set(groups)) > 1:
+            protocol = "groups"
+        else:
+            random = StratifiedKFold(n_folds, shuffle=True, random_state=0)
+            return _numbered(random.split(np.zeros(len(y)), y))
+    if protocol == "groups":
+        if groups is None:
+            raise ValueError(
+                "protocol='groups' needs groups, and the data set has none; add a column "
+                "'group' to labels.csv or choose another protocol."
+            )
+        return group_splits(groups, n_folds)
+    if protocol not in PROTOCOLS:
+        raise ValueError(f"protocol={protocol!r} is none of {', '.join(PROTOCOLS)}.")
+    if split is None:
+        raise ValueError(
+            f"protocol={protocol!r} needs splits, and the data set has none; add a column "
+            "'split' to labels.csv or choose another protocol."
+        )
+    split = np.asarray(split)
+    values = [str(value) for value in np.unique(split)]
+    if protocol == "official":
+        if not {"train", "test"} <= set(values):
+            raise ValueError(
+                "protocol='official' needs the splits 'train' and 'test', but the data set has "
+                f"{', '.join(values)}; try protocol='folds'."
+            )
+        return {"test": (np.flatnonzero(split == "train"), np.flatnonzero(split == "test"))}
+    if len(values) < 2 or set(values) == {"train", "test"}:
+        raise ValueError(
+            "protocol='folds' needs two splits at least, other than 'train' and 'test', but the "
+            f"data set has {', '.join(values)}; try protocol='official' or 'groups'."
+        )
+    return _held_out(split)
+
+
+def group_splits(groups: Any, n_folds: int = _N_FOLDS) -> Splits:
+    """Hold out each group once, or folds of groups where there are many."""
+    groups = np.asarray(groups)
+    n_groups = len(np.unique(groups))
+    if n_groups < 2:
+        raise ValueError("All clips are of one group, so none can be held out.")
+    if n_groups <= _MOST_GROUPS:
+        return _held_out(groups)
+    folds = GroupKFold(min(n_folds, n_groups)).split(np.zeros(len(groups)), groups=groups)
+    return _numbered(folds)
+
+
+def resolve_splits(cv: Any, y: Any, groups: Any) -> Splits:
+    """Turn what `linear_evaluation` takes as `cv` into named folds, and check them."""
+    if isinstance(cv, Mapping):
+        splits = {str(name): (np.asarray(a), np.asarray(b)) for name, (a, b) in cv.items()}
+    elif cv is None and groups is not None:
+        splits = group_splits(groups)
+    else:
+        splitter = check_cv(cv, y, classifier=True)
+        with warnings.catch_warnings():
+            # Whether groups are cut is looked at below.
+            warnings.filterwarnings("ignore", "The groups parameter is ignored")
+            splits = _numbered(splitter.split(np.zeros(len(y)), y, groups))
+    for name, (train, test) in splits.items():
+        if len(train) == 0 or len(test) == 0 or np.intersect1d(train, test).size:
+            raise ValueError(f"Fold {name!r} must have clips for training and others for testing.")
+        if groups is not None:
+            cut = np.intersect1d(np.asarray(groups)[train], np.asarray(groups)[test])
+            if cut.size:
+                raise ValueError(
+                    f"Fold {name!r} has clips of group {cut[0]!s} on both sides, so that to know "
+                    "the group would help; use cv=None, GroupKFold or LeaveOneGroupOut."
+                )
+    return splits
+
+
+def _held_out(values: npt.NDArray[Any]) -> Splits:
+    folds = LeaveOneGroupOut().split(values, groups=values)
+    return {str(values[test[0]]): (train, test) for train, test in folds}
+
+
+def _numbered(folds: Iterable[tuple[Indices, Indices]]) -> Splits:
+    return {str(i): (np.asarray(a), np.asarray(b)) for i, (a, b) in enumerate(folds, start=1)}

@@ -1,0 +1,137 @@
+"""The convolutional backbone: log-mels to embeddings, and to feature maps of every depth."""
+
+import itertools
+
+import torch
+from torch import Tensor, nn
+
+
+class ConvBackbone(nn.Module):
+    """A small strided convolutional network.
+
+    The first filters look at 7 by 7 bins and step by 4, the others at 3 by 3 and step by 2: most
+    of the work is done at low resolution, so that a step of training is cheap.
+
+    Parameters
+    ----------
+    n_mels : int, default=64
+        Number of mel bands of the input.
+    width : int, default=64
+        Channels of the first stage; every further stage has twice as many.
+    n_stages : int, default=3
+        Number of stages.
+    n_bands : int, default=4
+        Frequency bands that `feature_maps` keeps; bands of finer maps are averaged.
+
+    Attributes
+    ----------
+    embedding_dim : int
+        Length of an embedding: channels times frequency bands of the deepest map, times four.
+    time_stride : int
+        Frames from one position of the deepest map to the next.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from audiorep.nn import ConvBackbone
+    >>> backbone = ConvBackbone(n_mels=64, width=8).eval()
+    >>> [tuple(m.shape) for m in backbone.feature_maps(torch.zeros(2, 64, 96))]
+    [(2, 32, 24), (2, 64, 12), (2, 128, 6)]
+    >>> backbone(torch.zeros(2, 64, 96)).shape
+    torch.Size([2, 512])
+    """
+
+    def __init__(
+        self, n_mels: int = 64, width: int = 64, n_stages: int = 3, n_bands: int = 4
+    ) -> None:
+        super().__init__()
+        self.n_bands = n_bands
+        channels = [width * 2**i for i in range(n_stages)]
+        stages = [_stage(1, width, kernel_size=7, stride=4)]
+        for n_in, n_out in itertools.pairwise(channels):
+            stages.append(_stage(n_in, n_out, kernel_size=3, stride=2))
+        self.stages = nn.ModuleList(stages)
+        self.time_stride = 4 * 2 ** (n_stages - 1)
+        self.embedding_dim = 4 * channels[-1] * -(-n_mels // self.time_stride)
+
+    def feature_maps(self, x: Tensor) -> list[Tensor]:
+        """Return the output of every stage, from shallow to deep.
+
+        Parameters
+        ----------
+        x : Tensor of shape (batch, n_mels, n_frames)
+            Standardised log-mels.
+
+        Returns
+        -------
+        list of Tensor of shape (batch, n_channels, n_positions)
+            Frequency is folded into the channels: channel ``c * n_bands + b`` is filter ``c`` in
+            band ``b``.
+        """
+        return [self._fold(stage_map.float()) for stage_map in self._stage_maps(x)]
+
+    def _stage_maps(self, x: Tensor) -> list[Tensor]:
+        """Return the output of every stage, (batch, n_filters, n_bands, n_positions)."""
+        maps = []
+        x = x[:, None].contiguous(memory_format=torch.channels_last)
+        for stage in self.stages:
+            x = stage(x)
+            maps.append(x)
+        return maps
+
+    def _fold(self, stage_map: Tensor) -> Tensor:
+        """Average bands where there are too many, and fold them into the channels."""
+        if stage_map.shape[2] > self.n_bands:
+            size = (self.n_bands, stage_map.shape[3])
+            stage_map = nn.functional.adaptive_avg_pool2d(stage_map, size)
+        return stage_map.flatten(1, 2)
+
+    def forward(self, x: Tensor, n_valid: Tensor | None = None) -> Tensor:
+        """Return embeddings: maximum over time, and mean in the first, middle and last third.
+
+        Parameters
+        ----------
+        x : Tensor of shape (batch, n_mels, n_frames)
+            Standardised log-mels.
+        n_valid : Tensor of shape (batch,), default=None
+            Frames that belong to the clip; None means all.
+
+        Returns
+        -------
+        Tensor of shape (batch, embedding_dim)
+        """
+        deepest = self._stage_maps(x)[-1].float().flatten(1, 2)
+        n_frames, n_positions = x.shape[-1], deepest.shape[-1]
+        if n_valid is None:
+            n_valid = torch.full((len(x),), n_frames, device=x.device)
+        counts = (n_valid * n_positions / n_frames).ceil().clamp(1, n_positions)
+        return torch.cat((_maximum(deepest, counts), _means_of_thirds(deepest, counts)), dim=1)
+
+
+def _stage(n_in: int, n_out: int, kernel_size: int, stride: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(n_in, n_out, kernel_size, stride, kernel_size // 2, bias=False),
+        nn.BatchNorm2d(n_out),
+        nn.ReLU(inplace=False),  # the map is an output: nothing may overwrite it
+    )
+
+
+def _maximum(feature_map: Tensor, counts: Tensor) -> Tensor:
+    """Maximum over the first `counts` positions, of shape (batch, n_channels)."""
+    position = torch.arange(feature_map.shape[-1], device=feature_map.device)
+    outside = position >= counts[:, None, None]
+    return feature_map.masked_fill(outside, -torch.inf).amax(2)
+
+
+def _means_of_thirds(feature_map: Tensor, counts: Tensor) -> Tensor:
+    """Means in three overlapping parts of the first `counts` positions, of shape (batch, 3 * c).
+
+    A part weighs positions by a triangle around its centre, so nothing jumps at a border.
+    """
+    position = torch.arange(feature_map.shape[-1], device=feature_map.device)
+    relative = position / counts[:, None]  # (batch, n_positions)
+    centre = (torch.arange(3, device=feature_map.device) + 0.5) / 3
+    weight = (1 - 3 * (relative[:, None] - centre[:, None]).abs()).clamp_min(0) + 1e-6
+    weight = weight * (position < counts[:, None])[:, None]
+    weight = weight / weight.sum(2, keepdim=True)  # (batch, 3, n_positions)
+    return torch.einsum("bct,bpt->bpc", feature_map, weight).flatten(1)

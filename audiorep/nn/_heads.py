@@ -1,0 +1,40 @@
+"""Heads: what stands on a backbone during training and is thrown away after."""
+
+from torch import Tensor, nn
+
+
+class ProjectionHead(nn.Module):
+    """Two linear layers between an embedding and the space where views are compared.
+
+    Parameters
+    ----------
+    embedding_dim : int
+        Length of the embeddings.
+    hidden_dim : int, default=512
+        Length of the hidden layer.
+    projection_dim : int, default=128
+        Length of the projections.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from audiorep.nn import ProjectionHead
+    >>> ProjectionHead(32)(torch.randn(4, 32)).shape
+    torch.Size([4, 128])
+    """
+
+    def __init__(
+        self, embedding_dim: int, hidden_dim: int = 512, projection_dim: int = 128
+    ) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.BatchNorm1d(embedding_dim),
+            nn.Linear(embedding_dim, hidden_dim, bias=False),
+            nn.BatchNorm1d(hidden_dim),
+            nn.ReLU(),
+            nn.Linear(hidden_dim, projection_dim),
+        )
+
+    def forward(self, embedding: Tensor) -> Tensor:
+        """Project embeddings of shape (batch, embedding_dim) to (batch, projection_dim)."""
+        return self.layers(embedding)

@@ -1,0 +1,40 @@
+"""What an encoder trains: a module that turns windows of log-mel power into feature maps."""
+
+from abc import abstractmethod
+
+from torch import Tensor, nn
+
+
+class WindowEncoder(nn.Module):
+    """Base class of the modules behind the encoders.
+
+    Parameters
+    ----------
+    n_frames : int
+        Width of a window, in frames.
+    grid : int
+        Windows of a clip start at multiples of this many frames, so that the positions of its
+        maps are evenly spaced.
+    """
+
+    def __init__(self, n_frames: int, grid: int) -> None:
+        super().__init__()
+        self.n_frames = n_frames
+        self.grid = grid
+
+    @abstractmethod
+    def feature_maps(self, log_mel: Tensor, n_valid: Tensor) -> list[Tensor]:
+        """Return feature maps, from shallow to deep.
+
+        Parameters
+        ----------
+        log_mel : Tensor of shape (batch, n_mels, n_frames)
+            Natural logarithm of mel-band power.
+        n_valid : Tensor of shape (batch,)
+            Frames that belong to the clip; what stands behind them has no effect.
+
+        Returns
+        -------
+        list of Tensor of shape (batch, n_channels, n_positions)
+            float32, positions spread evenly over the window.
+        """

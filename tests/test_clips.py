@@ -1,0 +1,165 @@
+"""What a user may hand in, and what it is told when that will not do."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import soundfile
+import torch
+from sklearn.base import BaseEstimator
+
+from audiorep._clips import check_clips
+
+
+def check(X, **options):
+    return check_clips(BaseEstimator(), X, sample_rate=16000, reset=True, **options)
+
+
+def read(X):
+    clips = check(X)
+    for i in range(len(clips)):
+        clips.check(i)
+    return [torch.cat(list(clips.blocks(i))).numpy() for i in range(len(clips))]
+
+
+def test_rows_of_an_array_are_clips():
+    X = np.random.default_rng(0).standard_normal((3, 50)).astype(np.float32)
+    estimator = BaseEstimator()
+    clips = check_clips(estimator, X, sample_rate=16000, reset=True)
+    assert estimator.n_features_in_ == 50
+    np.testing.assert_array_equal(np.stack([next(clips.blocks(i)) for i in range(3)]), X)
+
+
+@pytest.mark.parametrize(
+    "container",
+    [
+        list,
+        tuple,
+        lambda clips: np.array([*clips, None], dtype=object)[:-1],
+        lambda clips: pd.Series(clips, index=range(5, 5 + len(clips))),
+        lambda clips: [torch.from_numpy(clip) for clip in clips],
+    ],
+)
+def test_sequences_of_waveforms(container, waveforms):
+    for got, expected in zip(read(container(waveforms)), waveforms, strict=True):
+        np.testing.assert_array_equal(got, expected)
+
+
+@pytest.mark.parametrize(
+    "container",
+    [
+        list,
+        np.array,
+        lambda paths: np.array(paths, dtype=object),
+        lambda paths: np.array(paths, dtype=object)[:, None],
+        lambda paths: [Path(path) for path in paths],
+        pd.Series,
+        lambda paths: pd.DataFrame({"file": paths}),
+        lambda paths: pl.Series(paths),
+    ],
+)
+def test_sequences_of_paths(container, audio_files, waveforms):
+    for got, expected in zip(read(container(audio_files)), waveforms, strict=True):
+        np.testing.assert_array_equal(got, expected)
+
+
+def test_a_sequence_has_no_number_of_features(waveforms):
+    estimator = BaseEstimator()
+    check_clips(estimator, np.zeros((2, 9)), sample_rate=16000, reset=True)
+    check_clips(estimator, waveforms, sample_rate=16000, reset=True)
+    assert not hasattr(estimator, "n_features_in_")
+
+
+def test_channels_are_averaged(tmp_path):
+    stereo = np.random.default_rng(0).uniform(-0.5, 0.5, (800, 2)).astype(np.float32)
+    soundfile.write(tmp_path / "a.wav", stereo, 16000, subtype="FLOAT")
+    (mono,) = read([tmp_path / "a.wav"])
+    np.testing.assert_allclose(mono, stereo.mean(axis=1), atol=1e-7)
+
+
+@pytest.mark.parametrize("extension", ["wav", "flac", "ogg", "mp3"])
+@pytest.mark.parametrize("rate", [8000, 22050, 44100])
+def test_formats_and_rates(tmp_path, extension, rate):
+    path = tmp_path / f"tone.{extension}"
+    tone = 0.5 * np.sin(2 * np.pi * 1000 * np.arange(rate) / rate)
+    soundfile.write(path, tone, rate)
+    clips = check([path])
+    (waveform,) = read([path])
+    assert len(waveform) == clips.n_timesteps(0)
+    spectrum = np.abs(np.fft.rfft(waveform * np.hanning(len(waveform))))
+    assert abs(spectrum.argmax() * 16000 / len(waveform) - 1000) < 2
+    assert abs(np.abs(waveform[4000:12000]).max() - 0.5) < 0.03
+
+
+def test_n_timesteps_is_what_is_read(audio_files, waveforms):
+    clips = check(audio_files)
+    assert [clips.n_timesteps(i) for i in range(12)] == [len(w) for w in waveforms]
+
+
+@pytest.mark.parametrize(
+    ("X", "message"),
+    [
+        ("clip.wav", r"pass \[path\]"),
+        (Path("clip.wav"), r"pass \[path\]"),
+        (iter([np.zeros(9)]), r"pass list\(X\)"),
+        (np.zeros(9), "Expected 2D array, got 1D array"),
+        (np.zeros((2, 3, 4)), "dim 3"),
+        ([1.0, 2.0], "Expected 2D array, got 1D array"),
+        (np.array([[1.0, np.nan]]), "contains NaN"),
+        (np.array([[1.0 + 1j, 2.0]]), "Complex data not supported"),
+    ],
+)
+def test_wrong_kinds_of_input(X, message):
+    with pytest.raises(ValueError, match=message):
+        check(X)
+
+
+GOOD = np.ones(9, dtype=np.float32)
+
+
+@pytest.mark.parametrize(
+    ("clip", "message"),
+    [
+        (np.zeros(0), "clip 1 is empty"),
+        (np.zeros((2, 9)), r"clip 1 has shape \(2, 9\).*mix its channels"),
+        (np.array([0.0, np.nan]), "clip 1 contains NaN or infinity"),
+        (np.array([0.0, np.inf]), "clip 1 contains NaN or infinity"),
+        (np.array([1j, 2.0]), "clip 1: Complex data"),
+        (np.array(["a", "b"]), "clip 1 does not hold numbers"),
+        (None, "clip 1 has shape"),
+    ],
+)
+def test_a_bad_clip_is_named(clip, message):
+    with pytest.raises(ValueError, match=message):
+        read([GOOD, clip])
+
+
+def test_a_missing_file_is_named(audio_files):
+    with pytest.raises(FileNotFoundError, match=r"clip 1 \('nowhere.wav'\): no such file"):
+        read([audio_files[0], "nowhere.wav"])
+
+
+def test_a_file_that_is_no_audio_is_named(tmp_path, audio_files):
+    path = tmp_path / "notes.wav"
+    path.write_text("these are no samples")
+    with pytest.raises(ValueError, match=r"clip 1 .*cannot be read as audio.*WAV, FLAC"):
+        read([audio_files[0], path])
+
+
+def test_an_empty_file_is_named(tmp_path, audio_files):
+    soundfile.write(tmp_path / "empty.wav", np.zeros(0), 16000)
+    with pytest.raises(ValueError, match=r"clip 1 .*is empty"):
+        read([audio_files[0], tmp_path / "empty.wav"])
+
+
+def test_nan_in_a_file_is_named(tmp_path, audio_files):
+    soundfile.write(tmp_path / "nan.wav", np.array([0.0, np.nan]), 16000, subtype="FLOAT")
+    with pytest.raises(ValueError, match=r"clip 1 .*contains NaN"):
+        read([audio_files[0], tmp_path / "nan.wav"])
+
+
+def test_too_few_clips():
+    with pytest.raises(ValueError, match="n_samples=1"):
+        check([GOOD], min_clips=2)

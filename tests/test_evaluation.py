@@ -1,0 +1,408 @@
+"""Linear evaluation: what encoders get to see, what is stored, what is told."""
+
+import json
+import warnings
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import accuracy_score
+from sklearn.model_selection import GroupKFold
+from sklearn.pipeline import FeatureUnion, make_pipeline
+from sklearn.utils import Bunch
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from audiorep.evaluation import (
+    LinearEvaluation,
+    LogMelStatistics,
+    MFCCStatistics,
+    ResultStore,
+    linear_evaluation,
+    protocol_splits,
+)
+from audiorep.nn import LogMel
+
+N_CLIPS = 24
+
+
+class Spy(TransformerMixin, BaseEstimator):
+    """Three noisy columns; remembers, for the whole class, the clips that it was fitted on."""
+
+    fits: list = []  # noqa: RUF012
+    labels: list = []  # noqa: RUF012
+
+    def __init__(self, random_state=None, noise=0.1):
+        self.random_state = random_state
+        self.noise = noise
+
+    def fit(self, X, y=None):
+        Spy.labels.append(y)
+        Spy.fits.append((self.random_state, X[:, 0].astype(int).tolist()))
+        self.mean_ = X.mean(axis=0)
+        return self
+
+    def transform(self, X):
+        rng = np.random.default_rng(self.random_state)
+        return X[:, 1:4] + self.noise * rng.normal(size=(len(X), 3))
+
+
+class Majority(ClassifierMixin, BaseEstimator):
+    """Predicts the largest class of the labels that it was fitted on."""
+
+    def fit(self, X, y):
+        self.classes_ = np.unique(y)
+        self.largest_ = max(self.classes_, key=list(y).count)
+        return self
+
+    def predict(self, X):
+        return np.full(len(X), self.largest_)
+
+
+@pytest.fixture(autouse=True)
+def _forget():
+    Spy.fits.clear()
+    Spy.labels.clear()
+
+
+@pytest.fixture
+def clips():
+    """Rows whose first entry is their number and whose second tells the class, and groups."""
+    rng = np.random.default_rng(0)
+    y = np.arange(N_CLIPS) % 3
+    X = rng.normal(size=(N_CLIPS, 6))
+    X[:, 0] = np.arange(N_CLIPS)
+    X[:, 1] += 3 * (y == 1)
+    X[:, 2] += 3 * (y == 2)
+    return X, y, np.arange(N_CLIPS) // 6
+
+
+def scores(result, name):
+    return [r["accuracy"] for r in result.records if r["encoder"] == name]
+
+
+# ---------------------------------------------------------------------- baselines
+
+
+@parametrize_with_checks([LogMelStatistics(n_mels=20), MFCCStatistics(n_mels=20, n_mfcc=5)])
+def test_baselines_keep_the_contract(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.parametrize("statistics", [LogMelStatistics(), MFCCStatistics()])
+def test_features_depend_on_the_clip_alone(statistics, tmp_path):
+    rng = np.random.default_rng(0)
+    waveforms = [0.1 * rng.normal(size=n).astype(np.float32) for n in (16000, 300, 9000)]
+    paths = [tmp_path / f"{i}.flac" for i in range(3)]
+    for path, waveform in zip(paths, waveforms, strict=True):
+        soundfile.write(path, waveform, 16000, subtype="PCM_24")
+    features = statistics.fit_transform(waveforms)
+    assert features.dtype == np.float32
+    np.testing.assert_array_equal(statistics.transform(waveforms), features)
+    np.testing.assert_array_equal(statistics.transform(waveforms[2:]), features[2:])
+    np.testing.assert_allclose(statistics.transform(paths), features, atol=0.05)
+    assert len(statistics.get_feature_names_out()) == features.shape[1]
+    assert not hasattr(statistics, "n_features_in_")
+
+
+def test_log_mel_statistics_are_what_their_names_say():
+    rng = np.random.default_rng(0)
+    X = 0.1 * rng.normal(size=(3, 8000)).astype(np.float32)
+    statistics = LogMelStatistics().fit(X)
+    features = statistics.transform(X) * statistics.scale_ + statistics.mean_
+    log_mel = LogMel()(torch.from_numpy(X)).half().double().numpy()
+    column = statistics.get_feature_names_out().tolist().index
+    np.testing.assert_allclose(features[:, column("mel7_mean")], log_mel[:, 7].mean(1), rtol=1e-4)
+    np.testing.assert_allclose(features[:, column("mel7_std")], log_mel[:, 7].std(1), rtol=1e-3)
+    np.testing.assert_allclose(features[:, column("mel7_max")], log_mel[:, 7].max(1), rtol=1e-4)
+
+
+def test_a_louder_clip_moves_the_first_cepstral_mean_only():
+    X = 0.01 * np.random.default_rng(0).normal(size=(4, 8000)).astype(np.float32)
+    statistics = MFCCStatistics().fit(X)
+    moved = (statistics.transform(3 * X) - statistics.transform(X)) * statistics.scale_
+    assert statistics.get_feature_names_out()[0] == "mfcc0_mean"
+    # every log-mel rises by 2 log 3, and the first cosine is constant: 1 / sqrt(64) each
+    np.testing.assert_allclose(moved[:, 0], 2 * np.log(3) * 8, rtol=1e-3)
+    np.testing.assert_allclose(moved[:, 1:], 0, atol=0.01)
+
+
+def test_more_coefficients_than_bands_are_refused():
+    with pytest.raises(ValueError, match="n_mfcc=30 is larger than n_mels=20"):
+        MFCCStatistics(n_mels=20, n_mfcc=30).fit(np.zeros((3, 800)))
+
+
+# ---------------------------------------------------------------------- linear evaluation
+
+
+def test_an_encoder_never_sees_test_clips(clips):
+    X, y, groups = clips
+    linear_evaluation({"spy": Spy()}, X, y, groups=groups)
+    for group, (_, seen) in zip(np.unique(groups), Spy.fits, strict=True):
+        assert seen == np.flatnonzero(groups != group).tolist()
+    assert Spy.labels == [None] * 4
+
+
+def test_scores_are_those_of_a_pipeline(clips):
+    X, y, groups = clips
+    result = linear_evaluation({"spy": Spy()}, X, y, groups=groups)
+    expected = []
+    for group in np.unique(groups):
+        train, test = groups != group, groups == group
+        model = make_pipeline(Spy(random_state=0), LogisticRegression()).fit(X[train], y[train])
+        expected.append(accuracy_score(y[test], model.predict(X[test])))
+    assert scores(result, "spy") == expected
+
+
+def test_a_union_equals_a_feature_union_and_fits_nothing_twice(clips):
+    X, y, groups = clips
+    a, b = Spy(noise=2.0), LogMelStatistics()
+    together = FeatureUnion([("a", a), ("b", b)])
+    result = linear_evaluation(
+        {"a": a, "b": b, "FeatureUnion": together},
+        X,
+        y,
+        groups=groups,
+        unions={"union": ("a", "b")},
+    )
+    assert scores(result, "union") == scores(result, "FeatureUnion")
+    assert len(Spy.fits) == 2 * 4
+    found = result.summary()
+    assert found["union"]["n_features"] == 3 + 192
+    parts = found["a"]["fit_seconds"] + found["b"]["fit_seconds"]
+    assert found["union"]["fit_seconds"] == pytest.approx(parts)
+
+
+def test_seeds_differ_and_what_has_none_is_fitted_once(clips):
+    X, y, groups = clips
+    encoders = {"seeded": Spy(noise=3.0), "fixed": LogMelStatistics()}
+    result = linear_evaluation(encoders, X, y, groups=groups, random_states=(0, 1, 2))
+    assert sorted({seed for seed, _ in Spy.fits}) == [0, 1, 2]
+    assert {r["seed"] for r in result.records if r["encoder"] == "fixed"} == {None}
+    by_seed = {}
+    for record in result.records:
+        if record["encoder"] == "seeded":
+            by_seed.setdefault(record["seed"], []).append(record["accuracy"])
+    assert len({tuple(values) for values in by_seed.values()}) > 1
+    found = result.summary()["seeded"]
+    means = [np.mean(values) for values in by_seed.values()]
+    assert found["accuracy_mean"] == pytest.approx(np.mean(means))
+    assert found["accuracy_seed_std"] == pytest.approx(np.std(means))
+    assert found["accuracy_std"] == pytest.approx(np.std(np.mean(list(by_seed.values()), axis=0)))
+
+
+def test_a_store_goes_on_where_it_was_cut(clips, tmp_path):
+    X, y, groups = clips
+    store = tmp_path / "results" / "set.jsonl"
+    arguments = {"groups": groups, "store": store, "unions": {"both": ("a", "b")}}
+    encoders = {"a": Spy(), "b": Spy(noise=1.0)}
+    first = linear_evaluation(encoders, X, y, **arguments)
+    assert len(Spy.fits) == 8
+    again = linear_evaluation(encoders, X, y, **arguments)
+    assert len(Spy.fits) == 8
+    assert again.to_dict() == first.to_dict()
+
+    lines = store.read_text().splitlines()
+    store.write_text("\n".join(lines[:-1]) + "\n" + lines[-1][:20])  # killed while writing
+    Spy.fits.clear()
+    resumed = linear_evaluation(encoders, X, y, **arguments)
+    assert len(Spy.fits) == 2  # the last union wants its members
+    assert resumed.summary()["both"]["accuracy_mean"] == first.summary()["both"]["accuracy_mean"]
+    assert len(ResultStore(store).read()) == len(lines)
+
+
+@pytest.mark.parametrize("change", ["parameter", "seed", "labels", "clips", "folds", "classifier"])
+def test_what_changes_results_is_computed_again(change, clips, tmp_path):
+    X, y, groups = clips
+    store = tmp_path / "set.jsonl"
+    linear_evaluation({"a": Spy()}, X, y, groups=groups, store=store)
+    Spy.fits.clear()
+    encoder, arguments = Spy(), {"groups": groups}
+    if change == "parameter":
+        encoder = Spy(noise=0.2)
+    elif change == "seed":
+        arguments["random_states"] = [1]
+    elif change == "labels":
+        y = y[::-1]
+    elif change == "clips":
+        X = X + 1e-3
+    elif change == "folds":
+        arguments["cv"] = GroupKFold(2)
+    else:
+        arguments["classifier"] = LogisticRegression(C=0.1)
+    linear_evaluation({"a": encoder}, X, y, store=store, **arguments)
+    assert Spy.fits
+
+
+def test_a_store_keeps_notes(tmp_path, clips):
+    X, y, groups = clips
+    store = ResultStore(tmp_path / "set.jsonl", notes={"revision": "abc"})
+    linear_evaluation({"a": Spy()}, X, y, groups=groups, store=store)
+    record = json.loads(store.path.read_text().splitlines()[0])
+    assert record["notes"] == {"revision": "abc"}
+    assert record["versions"]["audiorep"]
+    assert str(tmp_path) not in store.path.read_text()
+
+
+def test_groups_are_never_cut(clips):
+    X, y, groups = clips
+    with pytest.raises(ValueError, match="has clips of group 1 on both sides"):
+        linear_evaluation({"spy": Spy()}, X, y, groups=groups, cv=3)
+    many = np.arange(N_CLIPS) // 2
+    linear_evaluation({"spy": Spy()}, X, y, groups=many)
+    assert len(Spy.fits) == 5
+    for _, seen in Spy.fits:
+        assert not set(many[seen]) & set(np.delete(many, seen))
+
+
+def test_a_classifier_is_fitted_with_labels_and_predicts(clips):
+    X, y, groups = clips
+    y = np.where(y == 2, 1, y)
+    result = linear_evaluation({"supervised": Majority()}, X, y, groups=groups)
+    assert scores(result, "supervised") == scores(result, "chance")
+    assert result.summary()["supervised"]["n_features"] is None
+
+
+def test_chance_is_the_largest_class(clips):
+    X, y, groups = clips
+    found = linear_evaluation({"spy": Spy()}, X, y, groups=groups).summary()["chance"]
+    assert found["accuracy_mean"] == found["balanced_accuracy_mean"] == pytest.approx(1 / 3)
+
+
+def test_a_classifier_that_does_not_converge_is_told(clips):
+    X, y, groups = clips
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        result = linear_evaluation(
+            {"spy": Spy()}, X, y, groups=groups, classifier=LogisticRegression(max_iter=1)
+        )
+    assert result.summary()["spy"]["n_not_converged"] == 4
+    assert "spy: the classifier did not converge in 4 of 4 fits." in str(result)
+
+
+def test_processes_change_nothing(clips):
+    X, y, groups = clips
+    encoders = {"a": LogMelStatistics(n_mels=20)}
+    one = linear_evaluation(encoders, X, y, groups=groups)
+    two = linear_evaluation(encoders, X, y, groups=groups, n_jobs=2)
+    assert sorted(scores(one, "a")) == sorted(scores(two, "a"))
+
+
+def test_lists_and_paths_are_evaluated(tmp_path):
+    rng = np.random.default_rng(0)
+    y = [0, 1] * 6
+    X = [0.1 * rng.normal(size=4000 + 100 * i) * (1 + 4 * y[i]) for i in range(12)]
+    paths = [str(tmp_path / f"{i}.wav") for i in range(12)]
+    for path, waveform in zip(paths, X, strict=True):
+        soundfile.write(path, waveform / 2, 16000)
+    for clips_ in (X, paths, np.array(paths, dtype=object)):
+        result = linear_evaluation({"log-mel": LogMelStatistics()}, clips_, y, cv=2)
+        assert result.summary()["log-mel"]["accuracy_mean"] == 1.0
+
+
+def test_progress_goes_to_standard_error(clips, capsys):
+    X, y, groups = clips
+    linear_evaluation({"spy": Spy()}, X, y, groups=groups, verbose=1)
+    out, err = capsys.readouterr()
+    assert not out
+    assert len(err.splitlines()) == 8
+    assert "[8/8] fold 3, seed 0, spy: accuracy" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"y": [0, 1]}, "must have one entry per clip, but have 24, 2"),
+        ({"unions": {"spy": ("spy",)}}, "must have different names"),
+        ({"unions": {"both": ("spy", "other")}}, "has the member 'other'"),
+        ({"cv": {"one": ([0, 1], [1, 2])}}, "Fold 'one' must have clips"),
+        ({"random_states": ()}, "random_states is empty"),
+    ],
+)
+def test_wrong_arguments_are_explained(arguments, message, clips):
+    X, y, _ = clips
+    with pytest.raises(ValueError, match=message):
+        linear_evaluation({"spy": Spy()}, X, **{"y": y, **arguments})
+
+
+# ---------------------------------------------------------------------- the result
+
+
+def test_the_table_holds_every_row_and_its_controls(clips):
+    X, y, groups = clips
+    text = str(linear_evaluation({"spy": Spy()}, X, y, groups=groups))
+    header, rule, *rows = text.splitlines()
+    assert "UAR" in header
+    assert set(rule) == {"-"}
+    assert [row.split()[0] for row in rows[:2]] == ["chance", "spy"]
+    assert len({len(line) for line in (header, rule, *rows[:2])}) == 1
+    assert "mean ± standard deviation over 4 folds" in text
+
+
+def test_a_result_becomes_json_and_a_frame(clips):
+    X, y, groups = clips
+    result = linear_evaluation({"spy": Spy()}, X, y, groups=groups)
+    assert json.loads(json.dumps(result.to_dict())) == result.to_dict()
+    frame = result.to_frame()
+    assert len(frame) == 8
+    assert frame["accuracy"].dtype == float
+
+
+def test_no_result_is_no_error():
+    assert str(LinearEvaluation([], ["a"], ["accuracy"])) == "No result yet."
+
+
+# ---------------------------------------------------------------------- protocols
+
+
+def bunch(**columns):
+    return Bunch(target=np.arange(12) % 2, **columns)
+
+
+def test_published_folds_are_held_out_by_name():
+    data = bunch(split=np.repeat(["1", "2", "3"], 4), groups=np.arange(12))
+    splits = protocol_splits(data)
+    assert list(splits) == ["1", "2", "3"]
+    assert splits["2"][1].tolist() == [4, 5, 6, 7]
+    assert np.intersect1d(*splits["2"]).size == 0
+
+
+def test_auto_takes_groups_when_there_are_no_folds():
+    groups = np.repeat(["ann", "bob", "cyd"], 4)
+    assert list(protocol_splits(bunch(split=["train", "test"] * 6, groups=groups))) == [
+        "ann",
+        "bob",
+        "cyd",
+    ]
+    assert len(protocol_splits(bunch())) == 5
+    assert len(protocol_splits(bunch(groups=np.arange(12)), "groups", n_folds=3)) == 3
+
+
+def test_the_official_split_is_taken_as_it_is():
+    splits = protocol_splits(bunch(split=["train", "test", "test"] * 4), "official")
+    assert splits["test"][0].tolist() == [0, 3, 6, 9]
+    assert len(splits["test"][1]) == 8
+
+
+@pytest.mark.parametrize(
+    ("protocol", "columns", "message"),
+    [
+        ("folds", {}, "protocol='folds' needs splits, and the data set has none"),
+        ("folds", {"split": ["train", "test"] * 6}, "try protocol='official'"),
+        ("official", {"split": ["1", "2"] * 6}, "but the data set has 1, 2; try protocol='folds'"),
+        ("groups", {}, "needs groups, and the data set has none"),
+        ("groups", {"groups": ["a"] * 12}, "All clips are of one group"),
+        ("nonsense", {}, "is none of auto, folds, groups, official"),
+    ],
+)
+def test_a_protocol_that_does_not_fit_is_refused(protocol, columns, message):
+    with pytest.raises(ValueError, match=message):
+        protocol_splits(bunch(**columns), protocol)
+
+
+def test_labels_are_needed():
+    with pytest.raises(ValueError, match="has no labels"):
+        protocol_splits(Bunch(target=None))

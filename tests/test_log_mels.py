@@ -1,0 +1,99 @@
+"""Log-mels, and the windows and crops cut out of them."""
+
+import pytest
+import torch
+
+from audiorep._log_mels import LogMels, iter_windows
+from audiorep.nn import LogMel
+
+
+def ramp(n_frames):
+    return torch.arange(float(n_frames)).repeat(3, 1)
+
+
+@pytest.mark.parametrize("frequency", [250.0, 1000.0, 4000.0])
+def test_a_tone_lights_its_band(frequency):
+    t = torch.arange(16000) / 16000
+    log_mel = LogMel()(torch.sin(2 * torch.pi * frequency * t))[:, 50]
+    edges = 2595 * torch.log10(1 + torch.tensor([60.0, frequency, 8000.0]) / 700)
+    band = (edges[1] - edges[0]) / (edges[2] - edges[0]) * 65 - 1
+    assert abs(int(log_mel.argmax()) - band) <= 1
+
+
+def test_doubling_the_amplitude_adds_six_decibels():
+    waveform = torch.randn(8000, generator=torch.Generator().manual_seed(0))
+    difference = LogMel()(2 * waveform) - LogMel()(waveform)
+    torch.testing.assert_close(difference, torch.full_like(difference, 1.3863), atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("n_timesteps", [1, 159, 160, 161, 5000])
+@pytest.mark.parametrize("block_length", [64, 1000])
+def test_streaming_makes_no_difference(n_timesteps, block_length):
+    waveform = torch.randn(n_timesteps, generator=torch.Generator().manual_seed(0))
+    log_mel = LogMel()
+    whole = log_mel(waveform)
+    assert whole.shape == (64, n_timesteps // 160 + 1)
+    blocks = torch.cat(list(log_mel.stream(waveform.split(block_length))), dim=1)
+    torch.testing.assert_close(blocks, whole)
+
+
+def test_a_short_clip_streams_in_one_piece():
+    assert len(list(LogMel().stream([torch.randn(5000)]))) == 1
+
+
+@pytest.mark.parametrize("n_frames", [1, 5, 95, 96, 97, 144, 145, 1003])
+@pytest.mark.parametrize("grid", [1, 16])
+def test_windows_cover_the_clip(n_frames, grid):
+    windows = list(iter_windows([ramp(n_frames)], 96, 48, grid))
+    covered = set()
+    for window in windows:
+        assert window.log_mel.shape == (3, 96)
+        assert window.start % grid == 0
+        valid = window.log_mel[0, : window.n_valid]
+        torch.testing.assert_close(valid, torch.arange(window.n_valid) + float(window.start))
+        assert (window.log_mel[:, window.n_valid :] == 0).all()
+        covered.update(range(window.start, window.start + window.n_valid))
+    assert covered == set(range(n_frames))
+    assert all(b.start > a.start for a, b in zip(windows, windows[1:], strict=False))
+    if n_frames >= 96:
+        assert all(window.n_valid > 96 - grid for window in windows)
+
+
+@pytest.mark.parametrize("n_frames", [5, 96, 97, 1003])
+@pytest.mark.parametrize("block_length", [1, 7, 96, 200])
+def test_windows_do_not_depend_on_blocks(n_frames, block_length):
+    whole = list(iter_windows([ramp(n_frames)], 96, 48, 16))
+    blocks = list(iter_windows(ramp(n_frames).split(block_length, dim=1), 96, 48, 16))
+    assert [w[1:] for w in whole] == [w[1:] for w in blocks]
+    assert all(torch.equal(a.log_mel, b.log_mel) for a, b in zip(whole, blocks, strict=True))
+
+
+def test_crops():
+    log_mels = LogMels([ramp(5), ramp(50) + 100])
+    which, first = torch.tensor([1, 0, 1]), torch.tensor([10, 2, 45])
+    crops, n_valid = log_mels.crops(which, first, 8)
+    assert n_valid.tolist() == [8, 3, 5]
+    assert crops[0, 0].tolist() == list(range(110, 118))
+    assert crops[1, 0].tolist() == [2, 3, 4, 4, 4, 4, 4, 4]
+    assert crops[2, 1].tolist() == [145, 146, 147, 148, 149, 149, 149, 149]
+
+
+def test_statistics():
+    a, b = torch.randn(4, 30).half(), torch.randn(4, 70).half() + 3
+    both = torch.cat((a, b), dim=1).double()
+    statistics = LogMels([a, b]).statistics()
+    assert statistics["floor"] == pytest.approx(float(both.max()) - 18.42, abs=0.01)
+    assert statistics["mean"] == pytest.approx(float(both.mean()))
+    assert statistics["scale"] == pytest.approx(float(both.std(correction=0)))
+
+
+def test_digital_silence_is_raised_to_the_floor():
+    loud, silent = torch.zeros(4, 10).half(), torch.full((4, 10), -23.0).half()
+    statistics = LogMels([loud, silent]).statistics(dynamic_range=40.0)
+    assert statistics["mean"] == pytest.approx(-9.21 / 2, abs=0.01)
+
+
+def test_clips_come_back():
+    clips = [torch.randn(4, n).half() for n in (3, 1, 9)]
+    log_mels = LogMels(clips)
+    assert all(torch.equal(log_mels.clip(i), clip) for i, clip in enumerate(clips))

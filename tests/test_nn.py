@@ -1,0 +1,110 @@
+import math
+
+import pytest
+import torch
+
+from audiorep.nn import ConvBackbone, NTXentLoss, ProjectionHead
+
+
+def naive_nt_xent(first, second, temperature, decoupled):
+    z = torch.nn.functional.normalize(torch.cat((first, second)), dim=1)
+    n, total = len(first), 0.0
+    for i in range(2 * n):
+        partner = (i + n) % (2 * n)
+        denominator = 0.0
+        for j in range(2 * n):
+            if j == i or (decoupled and j == partner):
+                continue
+            denominator += math.exp(float(z[i] @ z[j]) / temperature)
+        total += math.log(denominator) - float(z[i] @ z[partner]) / temperature
+    return total / (2 * n)
+
+
+@pytest.mark.parametrize("decoupled", [False, True])
+@pytest.mark.parametrize("temperature", [0.15, 1.0])
+def test_nt_xent_equals_double_loop(temperature, decoupled):
+    torch.manual_seed(0)
+    first, second = torch.randn(2, 5, 7)
+    loss = NTXentLoss(temperature, decoupled)(first, second)
+    assert loss.item() == pytest.approx(
+        naive_nt_xent(first, second, temperature, decoupled), rel=1e-5
+    )
+
+
+def test_nt_xent_does_not_care_which_view_comes_first():
+    torch.manual_seed(0)
+    first, second = torch.randn(2, 6, 4)
+    loss = NTXentLoss()
+    torch.testing.assert_close(loss(first, second), loss(second, first))
+
+
+def test_nt_xent_ignores_length_and_prefers_matching_views():
+    torch.manual_seed(0)
+    view, other = torch.randn(2, 8, 16)
+    loss = NTXentLoss()
+    torch.testing.assert_close(loss(view, other), loss(5 * view, other))
+    assert loss(view, view) < loss(view, other)
+
+
+def test_nt_xent_of_orthogonal_rows_in_closed_form():
+    view = torch.eye(4)
+    # Each row: six negatives with similarity 0, one positive with similarity 1.
+    expected = math.log(6 + math.exp(2.0)) - 2.0
+    loss = NTXentLoss(temperature=0.5, decoupled=False)(view, view)
+    assert loss.item() == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize(("n_mels", "n_frames"), [(64, 96), (40, 96), (64, 50)])
+def test_backbone_dimensions(n_mels, n_frames):
+    backbone = ConvBackbone(n_mels=n_mels, width=8).eval()
+    x = torch.randn(3, n_mels, n_frames)
+    assert backbone(x).shape == (3, backbone.embedding_dim)
+    assert backbone.feature_maps(x)[-1].shape[-1] == -(-n_frames // backbone.time_stride)
+
+
+def test_backbone_without_lengths_means_all_frames():
+    backbone = ConvBackbone(width=8).eval()
+    x = torch.randn(2, 64, 96)
+    torch.testing.assert_close(backbone(x), backbone(x, torch.tensor([96, 96])))
+
+
+def test_backbone_pools_only_what_belongs_to_the_clip():
+    # The deepest position p sees frames up to 16 p + 27, so frame 64 is beyond positions 0 and 1.
+    backbone = ConvBackbone(width=8).eval()
+    x = torch.randn(2, 64, 96)
+    changed = x.clone()
+    changed[..., 64:] += 10.0
+    n_valid = torch.tensor([32, 20])
+    torch.testing.assert_close(backbone(x, n_valid), backbone(changed, n_valid))
+    assert not torch.allclose(backbone(x), backbone(changed))
+
+
+def test_backbone_of_a_single_valid_frame_is_finite():
+    backbone = ConvBackbone(width=8).eval()
+    assert torch.isfinite(backbone(torch.randn(1, 64, 96), torch.tensor([1]))).all()
+
+
+def test_embedding_knows_the_order_of_time():
+    backbone = ConvBackbone(width=8).eval()
+    x = torch.randn(1, 64, 96)
+    assert not torch.allclose(backbone(x), backbone(x.flip(-1)), atol=1e-3)
+
+
+def test_backbone_and_head_get_gradients_everywhere():
+    backbone = ConvBackbone(width=8)
+    head = ProjectionHead(backbone.embedding_dim, hidden_dim=16, projection_dim=8)
+    z = head(backbone(torch.randn(8, 64, 96)))
+    NTXentLoss()(*z.chunk(2)).backward()
+    for parameter in [*backbone.parameters(), *head.parameters()]:
+        assert parameter.grad is not None
+        assert torch.isfinite(parameter.grad).all()
+
+
+def test_feature_maps_average_bands_of_the_stages():
+    backbone = ConvBackbone(width=8, n_bands=4).eval()
+    fine = ConvBackbone(width=8, n_bands=16).eval()
+    fine.load_state_dict(backbone.state_dict())
+    x = torch.randn(2, 64, 96)
+    folded, full = backbone.feature_maps(x)[0], fine.feature_maps(x)[0]
+    expected = full.unflatten(1, (8, 4, 4)).mean(3).flatten(1, 2)
+    torch.testing.assert_close(folded, expected)

@@ -1,0 +1,58 @@
+import numpy as np
+import pytest
+
+from audiorep._readout import ReadOut
+
+
+def pooled(n=200, seed=0):
+    rng = np.random.default_rng(seed)
+    mixed = rng.normal(size=(n, 30)) @ rng.normal(size=(30, 60)) * rng.uniform(0.01, 50, 60)
+    return mixed.astype(np.float32)
+
+
+@pytest.mark.parametrize("n_clips", [2, 20, 200])
+def test_rows_have_the_stated_length(n_clips):
+    x = pooled(n_clips)
+    features = ReadOut().fit(x, [20, 40]).transform(x)
+    assert features.dtype == np.float32
+    assert (features**2).sum(1).mean() == pytest.approx(64.0, rel=1e-2)
+    np.testing.assert_allclose(features.mean(0), 0.0, atol=1e-3)
+
+
+def test_whitening_at_power_one_and_rotation_at_power_zero():
+    x = pooled()
+    white = ReadOut(n_features=20, power=1.0, shrinkage=0.0).fit(x).transform(x)
+    covariance = np.cov(white.T)
+    np.testing.assert_allclose(covariance / covariance[0, 0], np.eye(20), atol=1e-2)
+    readout = ReadOut(power=0.0, shrinkage=0.0).fit(x)
+    rows = (x - readout.mean) * readout.factor
+    rotated = readout.transform(x)
+    distance = np.linalg.norm(rows[0] - rows[1:], axis=1)
+    moved = np.linalg.norm(rotated[0] - rotated[1:], axis=1)
+    np.testing.assert_allclose(moved / distance, moved[0] / distance[0], rtol=1e-3)
+
+
+def test_units_and_repeated_columns_of_a_block_do_not_matter():
+    x = pooled()
+    once = ReadOut(n_features=25).fit(x, [20, 40]).transform(x)
+    louder = ReadOut(n_features=25).fit(x * 7 + 3, [20, 40]).transform(x * 7 + 3)
+    twice = np.concatenate((x[:, :20], x[:, :20], x[:, 20:]), axis=1)
+    repeated = ReadOut(n_features=25).fit(twice, [40, 40]).transform(twice)
+    for other in (louder, repeated):
+        np.testing.assert_allclose(once @ once.T, other @ other.T, rtol=1e-2, atol=0.1)
+
+
+def test_a_row_does_not_depend_on_its_company():
+    x = pooled(100)
+    readout = ReadOut().fit(x)
+    together = readout.transform(x)
+    order = np.random.default_rng(1).permutation(100)
+    assert np.array_equal(readout.transform(x[order]), together[order])
+    assert np.array_equal(readout.transform(x[7:8]), together[7:8])
+
+
+def test_equal_clips_give_finite_features():
+    x = np.ones((5, 8), dtype=np.float32)
+    readout = ReadOut().fit(x)
+    assert np.isfinite(readout.transform(x)).all()
+    assert np.isfinite(readout.transform(x + 1)).all()
