@@ -13,6 +13,7 @@ import audiorep
 INTERRUPTED = 130  # what a shell reports after Ctrl-C
 _SYNTHETIC_CLIPS = 240
 _SYNTHETIC_FOLDS = 3
+_SYNTHETIC_EPOCHS = 20  # a first look, in two minutes rather than ten
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -76,7 +77,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME,NAME",
         help="some rows of the table only, by name, parted by commas",
     )
-    add("--n-epochs", metavar="N", type=_epochs, default="auto", help="default: auto")
+    add(
+        "--n-epochs",
+        metavar="N",
+        type=_epochs,
+        help="for how long to train (default: auto; with the synthetic notes, "
+        f"{_SYNTHETIC_EPOCHS} epochs)",
+    )
     add("--device", default="auto", help="auto, cpu, cuda, ... (default: auto)")
     add("--jobs", metavar="N", type=int, default=1, help="folds at the same time (default: 1)")
     add("--quiet", action="store_true", help="no progress")
@@ -111,7 +118,10 @@ def _evaluate(options: argparse.Namespace) -> int:
     names = None
     if options.encoders is not None:
         names = [name.strip() for name in options.encoders.split(",")]
-    encoders, unions = standard_entries(names, n_epochs=options.n_epochs, device=options.device)
+    n_epochs = options.n_epochs
+    if n_epochs is None:
+        n_epochs = _SYNTHETIC_EPOCHS if options.data is None else "auto"
+    encoders, unions = standard_entries(names, n_epochs=n_epochs, device=options.device)
     title, data, groups, splits = _load(options.data, options.protocol)
     evaluation = Evaluation(
         encoders,
@@ -125,6 +135,8 @@ def _evaluate(options: argparse.Namespace) -> int:
     )
     n_clips, n_classes = len(data.target), len(set(data.target))
     title = f"{title}: {n_clips} clips, {n_classes} classes, held out: {', '.join(splits)}"
+    if n_epochs != "auto":
+        title += f"; {n_epochs} epochs instead of the default"
     if not options.quiet:
         print(title, file=sys.stderr, flush=True)
     records: list[dict[str, Any]] = []
@@ -144,7 +156,7 @@ def _evaluate(options: argparse.Namespace) -> int:
             "protocol": options.protocol,
             "folds": list(splits),
             "seeds": list(range(options.seeds)),
-            "n_epochs": options.n_epochs,
+            "n_epochs": n_epochs,
             "device": options.device,
             "finished": finished,
         }

@@ -68,6 +68,7 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     precision: str
     verbose: int
     random_state: Any
+    module_: Any
 
     @abstractmethod
     def _settings(self) -> dict[str, Any]:
@@ -83,6 +84,9 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         self, module: WindowEncoder, log_mels: LogMels, device: torch.device, dtype: torch.dtype
     ) -> None:
         """Train the module in place and set ``loss_curve_`` and ``history_``."""
+
+    def _make_readout(self) -> ReadOut:
+        return ReadOut()
 
     # ------------------------------------------------------------------ fit
 
@@ -158,7 +162,7 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             Source(int(log_mels.lengths[i]), [log_mels.clip(i)]) for i in range(len(log_mels))
         ]
         pooled = pool_clips(self.module_, sources, device, self._n_parts)
-        self.readout_ = ReadOut().fit(*pooled)
+        self.readout_ = self._make_readout().fit(*pooled)
         return len(clips) - len(log_mels), pooled
 
     def _check_parameters(self) -> None:

@@ -1,6 +1,5 @@
 """ContrastiveAudioEncoder and its objective."""
 
-from collections.abc import Iterator
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -230,7 +229,9 @@ class ContrastiveAudioEncoder(BaseAudioEncoder):
         n_steps = self._n_steps(len(log_mels))
         self.loss_curve_ = train(
             objective.to(device),
-            self._batches(log_mels),
+            log_mels.batches(
+                self.batch_size, self.window_frames, self.window_frames * 5 // 4, n_crops=2
+            ),
             n_steps=n_steps,
             learning_rate=self.learning_rate,
             weight_decay=self.weight_decay,
@@ -241,20 +242,7 @@ class ContrastiveAudioEncoder(BaseAudioEncoder):
     def _n_steps(self, n_clips: int) -> int:
         """Return how many steps of the optimiser to take."""
         steps_per_epoch = max(1, n_clips // self.batch_size)
-        if isinstance(self.n_epochs, int):
-            return self.n_epochs * steps_per_epoch
+        if isinstance(self.n_epochs, Integral):
+            return int(self.n_epochs) * steps_per_epoch
         # Enough steps for hundreds of clips, and every clip ten times where there are many.
         return min(150 * steps_per_epoch, max(700, 10 * steps_per_epoch))
-
-    def _batches(self, log_mels: LogMels) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield crops of two views of as many clips as a batch has, for ever."""
-        device = log_mels.lengths.device
-        n_clips, n_crop = len(log_mels), self.window_frames * 5 // 4
-        batch_size = min(self.batch_size, n_clips)
-        while True:
-            order = torch.randperm(n_clips, device=device)
-            for start in range(0, n_clips - batch_size + 1, batch_size):
-                which = order[start : start + batch_size].repeat(2)
-                room = (log_mels.lengths[which] - self.window_frames).clamp_min(0)
-                first = (torch.rand(len(which), device=device) * (room + 1)).long()
-                yield log_mels.crops(which, first, n_crop)

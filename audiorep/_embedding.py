@@ -29,49 +29,48 @@ class Source(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Windows of one or several clips, and their feature maps."""
+    """Windows of one or several clips."""
 
-    owners: list[int]  # position of each window's clip
+    owners: list[int]  # position of each window's clip; -1 where the batch was filled up
     n_frames: list[int]  # length of each window's clip
     windows: list[Window]
-    maps: list[Tensor]  # per depth, (n_windows, n_channels, n_positions)
+
+    def tensors(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Return log-mels (n_windows, n_mels, width), float32, and valid frames (n_windows,)."""
+        log_mel = torch.stack([window.log_mel for window in self.windows])
+        n_valid = torch.tensor([window.n_valid for window in self.windows])
+        return log_mel.to(device).float(), n_valid.to(device)
 
 
-@torch.inference_mode()
-def iter_batches(
-    module: WindowEncoder, sources: Iterable[Source], device: torch.device
-) -> Iterator[Batch]:
-    """Run the windows of clips through a module, in batches of one fixed shape.
-
-    Parameters
-    ----------
-    module : nn.Module
-        With ``n_frames``, the width of a window; ``grid``, see `iter_windows`; and
-        ``feature_maps(log_mel, n_valid)``.
-    sources : iterable of Source
-    device : torch.device
-        Where to compute.
-
-    Yields
-    ------
-    Batch
-        Filled up with copies of the last window, whose owner is -1.
-    """
-    module = copy.deepcopy(module).to(device) if device.type != "cpu" else module
+def iter_batches(sources: Iterable[Source], width: int, hop: int, grid: int) -> Iterator[Batch]:
+    """Cut clips into windows, as `iter_windows` does, in batches of one fixed size."""
     windows = (
         (owner, source.n_frames, window)
         for owner, source in enumerate(sources)
-        for window in iter_windows(
-            source.blocks, module.n_frames, module.n_frames // 2, module.grid
-        )
+        for window in iter_windows(source.blocks, width, hop, grid)
     )
     while group := list(islice(windows, _BATCH)):
-        n_missing = _BATCH - len(group)
-        group += [(-1, *group[-1][1:])] * n_missing
+        group += [(-1, *group[-1][1:])] * (_BATCH - len(group))
         owners, n_frames, cut = (list(column) for column in zip(*group, strict=True))
-        log_mel = torch.stack([window.log_mel for window in cut]).to(device).float()
-        n_valid = torch.tensor([window.n_valid for window in cut], device=device)
-        yield Batch(owners, n_frames, cut, module.feature_maps(log_mel, n_valid))
+        yield Batch(owners, n_frames, cut)
+
+
+def iter_feature_maps(
+    module: WindowEncoder, sources: Iterable[Source], device: torch.device
+) -> Iterator[tuple[Batch, list[Tensor]]]:
+    """Run the overlapping windows of clips through a module, half a window apart."""
+    module = on_device(module, device)
+    width = module.n_frames
+    hop = max(1, width // 2 // module.grid) * module.grid
+    for batch in iter_batches(sources, width, hop, module.grid):
+        with torch.inference_mode():
+            maps = module.feature_maps(*batch.tensors(device))
+        yield batch, maps
+
+
+def on_device(module: WindowEncoder, device: torch.device) -> WindowEncoder:
+    """Return the module, or a copy where it has to move."""
+    return module if device.type == "cpu" else copy.deepcopy(module).to(device)
 
 
 class Pooled(NamedTuple):
@@ -88,8 +87,8 @@ def pool_clips(
     clips: list[list[FloatArray]] = []  # per clip, its blocks
     open_clip: list[WindowStatistics] = []  # per depth, of the clip that is being read
     owner = 0
-    for batch in iter_batches(module, sources, device):
-        per_depth = [_map_statistics(module.n_frames, batch, m, n_parts) for m in batch.maps]
+    for batch, maps in iter_feature_maps(module, sources, device):
+        per_depth = [_map_statistics(module.n_frames, batch, m, n_parts) for m in maps]
         for i, window_owner in enumerate(batch.owners):
             if window_owner < 0:
                 break
@@ -135,8 +134,8 @@ def clip_frames(
     width = module.n_frames
     parts: dict[int, list[ClipFrames]] = {}
     covered: dict[int, float] = {}
-    for batch in iter_batches(module, sources, device):
-        deepest = batch.maps[-1].transpose(1, 2).cpu().numpy()
+    for batch, maps in iter_feature_maps(module, sources, device):
+        deepest = maps[-1].transpose(1, 2).cpu().numpy()
         offsets = (np.arange(deepest.shape[1]) + 0.5) * (width / deepest.shape[1])
         for i, owner in enumerate(batch.owners):
             if owner < 0:

@@ -162,3 +162,36 @@ class LogMels:
         frame = torch.minimum(frame, lengths[:, None] - 1)
         rows = self.frames[self.starts[which][:, None] + frame]
         return rows.float().transpose(1, 2), (lengths - first).clamp(max=width)
+
+    def batches(
+        self, batch_size: int, window: int, width: int, n_crops: int = 1
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield random crops of the clips in random order, epoch after epoch, for ever.
+
+        Parameters
+        ----------
+        batch_size : int
+            Clips of a batch; when there are fewer, a batch holds all.
+        window : int
+            Frames of a crop that should belong to the clip, if it is long enough.
+        width : int
+            Frames of a crop: a margin more than `window`, for what stretches time.
+        n_crops : int, default=1
+            Crops of every clip, drawn independently.
+
+        Yields
+        ------
+        crops : Tensor of shape (n_crops * batch_size, n_mels, width)
+            All first crops, then all second crops and so on; clips in the same order.
+        n_valid : Tensor of shape (n_crops * batch_size,)
+            Frames of each crop that belong to the clip.
+        """
+        device = self.lengths.device
+        batch_size = min(batch_size, len(self))
+        while True:
+            order = torch.randperm(len(self), device=device)
+            for start in range(0, len(self) - batch_size + 1, batch_size):
+                which = order[start : start + batch_size].repeat(n_crops)
+                room = (self.lengths[which] - window).clamp_min(0)
+                first = (torch.rand(len(which), device=device) * (room + 1)).long()
+                yield self.crops(which, first, width)

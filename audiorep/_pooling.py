@@ -1,4 +1,4 @@
-"""From the windows of a clip to one vector: statistics over time, of the whole clip and its parts."""
+"""From the windows of a clip to statistics over time, of the whole clip and of its parts."""
 
 from dataclasses import dataclass
 

@@ -1,8 +1,8 @@
 """The one place that imports torchaudio, with or without its compiled extension.
 
 torchaudio's wheels are compiled against one CUDA version, so ``import torchaudio`` fails beside any
-other build of torch, although everything audiorep uses (spectrograms, mel filter banks, resampling,
-Griffin-Lim) is plain Python. When the real import fails, a stand-in takes the place of the extension.
+other build of torch, although all that audiorep uses (spectrograms, mel filter banks, resampling)
+is plain Python. When the real import fails, a stand-in takes the place of the extension.
 """
 
 import importlib
@@ -20,8 +20,8 @@ def _unavailable(function: Callable[..., Any]) -> Callable[..., Any]:
 
     def fail(*args: Any, **kwargs: Any) -> Any:
         raise RuntimeError(
-            f"{function.__name__} needs torchaudio's compiled extension, which does not load beside "
-            "this build of torch; install the torch build that your torchaudio was compiled for."
+            f"{function.__name__} needs torchaudio's compiled extension, which does not load "
+            "beside this build of torch; install the build that your torchaudio was compiled for."
         )
 
     return fail

@@ -33,7 +33,7 @@ def test_evaluate_prints_a_table_and_writes_figures(folder, tmp_path, capsys):
     figures = tmp_path / "figures.json"
     assert main(["evaluate", str(folder), *QUICK, "--json", str(figures)]) == 0
     out, err = capsys.readouterr()
-    assert "12 clips, 2 classes, held out: 1, 2, 3" in out
+    assert "12 clips, 2 classes, held out: 1, 2, 3\n" in out
     for row in ("chance", "log-mel statistics", "MFCC statistics"):
         assert f"\n{row} " in out
         assert row in err
@@ -66,6 +66,7 @@ def test_the_built_in_set_needs_no_folder(capsys):
     assert main(["evaluate", "--encoders", "MFCC statistics"]) == 0
     out = capsys.readouterr().out
     assert "Synthetic notes of instruments, pitches held out" in out
+    assert "20 epochs instead of the default" in out
     assert "over 3 folds" in out
 
 

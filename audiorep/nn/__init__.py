@@ -4,14 +4,22 @@ from audiorep.nn._backbone import ConvBackbone
 from audiorep.nn._heads import ProjectionHead
 from audiorep.nn._log_mel import LogMel
 from audiorep.nn._losses import NTXentLoss
+from audiorep.nn._patches import PatchAutoencoder, PatchStem, patchify, unpatchify
 from audiorep.nn._scaling import LogMelScaler
+from audiorep.nn._transformer import CausalTransformer, KeyValueCache
 from audiorep.nn._window_encoder import WindowEncoder
 
 __all__ = [
+    "CausalTransformer",
     "ConvBackbone",
+    "KeyValueCache",
     "LogMel",
     "LogMelScaler",
     "NTXentLoss",
+    "PatchAutoencoder",
+    "PatchStem",
     "ProjectionHead",
     "WindowEncoder",
+    "patchify",
+    "unpatchify",
 ]

@@ -1,0 +1,319 @@
+"""VQTransformerEncoder: sound as codes, and features from predicting them."""
+
+from collections.abc import Iterator
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from sklearn.utils._param_validation import Interval
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+
+from audiorep._base import BaseAudioEncoder
+from audiorep._embedding import Batch, FloatArray, iter_batches
+from audiorep._log_mels import LogMels
+from audiorep._readout import ReadOut
+from audiorep._training import ProgressLine, train
+from audiorep._vq_window_encoder import CodePredictionObjective, VQWindowEncoder
+from audiorep.nn import WindowEncoder
+from audiorep.nn._patches import valid_steps
+
+_HEAD_DIM = 64
+
+
+class VQTransformerEncoder(BaseAudioEncoder):
+    """Features from predicting sound, patch by patch.
+
+    Patches of the spectrogram become discrete codes (an autoencoder, and k-means on its
+    bottleneck). A causal transformer hears an altered view of a clip and predicts the codes of
+    the clean clip: the one of now, the next, and the one after. The features are the statistics
+    over time of its hidden states.
+
+    Parameters
+    ----------
+    sample_rate : int, default=16000
+        Rate at which sound is analysed, in hertz. Files of other rates are resampled.
+    n_fft : int, default=512
+        Length of the Fourier transform and of its window, in timesteps.
+    hop_length : int, default=160
+        Timesteps from one spectrogram frame to the next.
+    n_mels : int, default=64
+        Number of mel bands, a multiple of `n_bands`.
+    window_frames : int, default=96
+        Width of the windows that the network sees, in frames; a multiple of 8, the frames of one
+        step. Shorter clips are padded behind their end.
+    n_codes : int, default=256
+        Size of the codebook.
+    n_bands : int, default=4
+        Patches that a step is cut into along frequency; all share the codebook.
+    bottleneck_dim : int, default=64
+        Length of a compressed patch.
+    width : int, default=192
+        Length of the transformer's tokens, a multiple of 64.
+    n_layers : int, default=3
+        Blocks of the transformer.
+    n_epochs : int or "auto", default="auto"
+        How many times every clip is seen. "auto" takes fewer the more clips there are, and 0
+        gives a random transformer over random patches: the cheapest control.
+    batch_size : int, default=32
+        Clips per step.
+    learning_rate : float, default=1e-3
+        Peak learning rate of AdamW.
+    weight_decay : float, default=5e-2
+        Weight decay of AdamW.
+    on_error : {"raise", "skip"}, default="raise"
+        What `fit` does with a clip that cannot be used: raise an error that names it, or leave
+        it out and warn.
+    device : str, default="auto"
+        Where to compute, as torch names devices. "auto" takes a GPU where there is one.
+    precision : {"auto", "float32", "bfloat16"}, default="auto"
+        What training computes in. "auto" takes bfloat16 where the processor is fast at it. The
+        features are computed in float32 always.
+    verbose : int, default=0
+        1 shows progress on standard error.
+    random_state : int, RandomState instance or None, default=None
+        Source of all chance. The same seed gives the same features on the same machine.
+
+    Attributes
+    ----------
+    module_ : WindowEncoder
+        The tokenizer and the transformer.
+    codebook_ : ndarray of shape (n_codes, bottleneck_dim)
+        The k-means centres, in the autoencoder's bottleneck.
+    readout_ : ReadOut
+        What turns statistics over time into features.
+    loss_curve_ : list of float
+        The transformer's loss of every step, in nats.
+    n_features_in_ : int
+        Timesteps of a clip, when X was a 2-D array.
+
+    See Also
+    --------
+    ContrastiveAudioEncoder : Features that tell clips apart.
+
+    References
+    ----------
+    Verma and Smith, A Framework for Contrastive and Generative Learning of Audio
+    Representations, 2020, arXiv:2010.11459.
+
+    Examples
+    --------
+    >>> from audiorep import VQTransformerEncoder
+    >>> from audiorep.datasets import make_instrument_notes
+    >>> notes = make_instrument_notes(12, random_state=0)
+    >>> encoder = VQTransformerEncoder(n_epochs=1, n_codes=16, width=64, random_state=0)
+    >>> encoder.fit_transform(notes.data).shape[0]
+    12
+    >>> encoder.tokenize(notes.data)[0].shape
+    (13, 4)
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **BaseAudioEncoder._parameter_constraints,
+        "window_frames": [Interval(Integral, 16, None, closed="left")],
+        "n_codes": [Interval(Integral, 2, None, closed="left")],
+        "n_bands": [Interval(Integral, 1, None, closed="left")],
+        "bottleneck_dim": [Interval(Integral, 1, None, closed="left")],
+        "width": [Interval(Integral, _HEAD_DIM, None, closed="left")],
+        "n_layers": [Interval(Integral, 1, None, closed="left")],
+        "weight_decay": [Interval(Real, 0, None, closed="left")],
+    }
+    _n_parts = 3
+    module_: VQWindowEncoder
+
+    def __init__(
+        self,
+        *,
+        sample_rate: int = 16000,
+        n_fft: int = 512,
+        hop_length: int = 160,
+        n_mels: int = 64,
+        window_frames: int = 96,
+        n_codes: int = 256,
+        n_bands: int = 4,
+        bottleneck_dim: int = 64,
+        width: int = 192,
+        n_layers: int = 3,
+        n_epochs: int | str = "auto",
+        batch_size: int = 32,
+        learning_rate: float = 1e-3,
+        weight_decay: float = 5e-2,
+        on_error: str = "raise",
+        device: str = "auto",
+        precision: str = "auto",
+        verbose: int = 0,
+        random_state: Any = None,
+    ) -> None:
+        self.sample_rate = sample_rate
+        self.n_fft = n_fft
+        self.hop_length = hop_length
+        self.n_mels = n_mels
+        self.window_frames = window_frames
+        self.n_codes = n_codes
+        self.n_bands = n_bands
+        self.bottleneck_dim = bottleneck_dim
+        self.width = width
+        self.n_layers = n_layers
+        self.n_epochs = n_epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.on_error = on_error
+        self.device = device
+        self.precision = precision
+        self.verbose = verbose
+        self.random_state = random_state
+
+    def tokenize(self, X: Any) -> list[npt.NDArray[np.int64]]:
+        """Return the codes of clips.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_clips, n_timesteps), or sequence of length n_clips
+            As for `fit`.
+
+        Returns
+        -------
+        list of ndarray of shape (n_steps, n_bands)
+            One array per clip: positions in `codebook_`, from low to high frequencies. A step is
+            8 frames.
+        """
+        check_is_fitted(self)
+        clips: dict[int, list[npt.NDArray[np.int64]]] = {}
+        for batch, codes, valid in self._code_batches(X):
+            for owner, window, inside in zip(batch.owners, codes, valid, strict=True):
+                if owner >= 0:
+                    clips.setdefault(owner, []).append(window[inside].numpy())
+        return [np.concatenate(clips[owner]) for owner in sorted(clips)]
+
+    def score_samples(self, X: Any) -> FloatArray:
+        """Return how likely clips are.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_clips, n_timesteps), or sequence of length n_clips
+            As for `fit`.
+
+        Returns
+        -------
+        ndarray of shape (n_clips,)
+            Mean log-likelihood of a clip's codes, each given the steps before it in its window
+            of `window_frames`, in nats per code.
+        """
+        check_is_fitted(self)
+        totals: dict[int, list[float]] = {}
+        for batch, codes, valid in self._code_batches(X):
+            log_p = self.module_.log_likelihood(codes).double()
+            total = (log_p.mean(2) * valid).sum(1).tolist()
+            for owner, value, n_steps in zip(
+                batch.owners, total, valid.sum(1).tolist(), strict=True
+            ):
+                if owner >= 0:
+                    sums = totals.setdefault(owner, [0.0, 0.0])
+                    sums[0] += value
+                    sums[1] += n_steps
+        means = [totals[owner][0] / totals[owner][1] for owner in sorted(totals)]
+        return np.array(means, dtype=np.float32)
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Return the mean of `score_samples` over clips, in nats per code.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_clips, n_timesteps), or sequence of length n_clips
+            As for `fit`.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        float
+        """
+        return float(self.score_samples(X).mean())
+
+    @property
+    def codebook_(self) -> FloatArray:
+        """The k-means centres, of shape (n_codes, bottleneck_dim)."""
+        check_is_fitted(self, "module_")
+        codebook: FloatArray = self.module_.tokenizer.codebook.numpy()
+        return codebook
+
+    def _code_batches(self, X: Any) -> Iterator[tuple[Batch, Tensor, Tensor]]:
+        """Yield windows that do not overlap, their codes, and which of their steps are valid.
+
+        Codes have shape (n_windows, n_steps, n_bands), valid steps (n_windows, n_steps).
+        """
+        module = self.module_
+        width = module.n_frames
+        for batch in iter_batches(self._sources(X), width, width, width):
+            log_mel, n_valid = batch.tensors(torch.device("cpu"))
+            with torch.inference_mode():
+                codes = module.tokenizer.encode(module.listen(log_mel, n_valid))
+            yield batch, codes, valid_steps(n_valid, codes.shape[1], module.grid)
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        for name, divisor in (("n_mels", self.n_bands), ("window_frames", 8), ("width", _HEAD_DIM)):
+            value = getattr(self, name)
+            if value % divisor:
+                raise ValueError(f"{name}={value} must be a multiple of {divisor}.")
+
+    def _settings(self) -> dict[str, Any]:
+        return {
+            "n_mels": self.n_mels,
+            "n_frames": self.window_frames,
+            "n_bands": self.n_bands,
+            "n_codes": self.n_codes,
+            "bottleneck_dim": self.bottleneck_dim,
+            "dim": self.width,
+            "n_layers": self.n_layers,
+            "n_heads": self.width // _HEAD_DIM,
+        }
+
+    @staticmethod
+    def _build(settings: dict[str, Any]) -> WindowEncoder:
+        return VQWindowEncoder(**settings)
+
+    def _make_readout(self) -> ReadOut:
+        # Predicting spreads the variance over few directions: they are levelled out fully.
+        return ReadOut(power=1.0, shrinkage=0.3, squared_length=25.0)
+
+    def _train(
+        self, module: WindowEncoder, log_mels: LogMels, device: torch.device, dtype: torch.dtype
+    ) -> None:
+        assert isinstance(module, VQWindowEncoder)
+        module.scaler.set_statistics(**log_mels.statistics())
+        n_steps = self._n_steps(len(log_mels))
+        module.tokenizer.fit(self._heard(module, log_mels), n_steps=min(300, n_steps), dtype=dtype)
+        self.loss_curve_ = train(
+            CodePredictionObjective(module).to(device),
+            self._batches(log_mels),
+            n_steps=n_steps,
+            learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay,
+            dtype=dtype,
+            progress=ProgressLine(type(self).__name__) if self.verbose else None,
+        )
+
+    def _n_steps(self, n_clips: int) -> int:
+        """Return how many steps of the optimiser to take."""
+        steps_per_epoch = max(1, n_clips // self.batch_size)
+        if isinstance(self.n_epochs, Integral):
+            return int(self.n_epochs) * steps_per_epoch
+        # Enough steps for hundreds of clips, and every clip ten times where there are many.
+        return min(100 * steps_per_epoch, max(800, 10 * steps_per_epoch))
+
+    def _heard(self, module: VQWindowEncoder, log_mels: LogMels) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield windows as the tokenizer hears them, for ever."""
+        width = self.window_frames
+        for crops, n_valid in self._batches(log_mels):
+            n_valid = n_valid.clamp(max=width)
+            yield module.listen(crops[:, :, :width], n_valid), n_valid
+
+    def _batches(self, log_mels: LogMels) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield one crop of as many clips as a batch has, for ever."""
+        yield from log_mels.batches(
+            self.batch_size, self.window_frames, self.window_frames * 6 // 5
+        )
