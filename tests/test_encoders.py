@@ -1,0 +1,289 @@
+"""What both encoders promise, as scikit-learn and DESIGN.md ask for it."""
+
+import os
+import subprocess
+import sys
+import warnings
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+import torch
+from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, LeaveOneGroupOut, cross_val_score
+from sklearn.pipeline import FeatureUnion, make_pipeline
+from sklearn.utils.estimator_checks import estimator_checks_generator, parametrize_with_checks
+
+from audiorep import ContrastiveAudioEncoder, VQTransformerEncoder
+from audiorep.datasets import load_audio_folder, make_instrument_notes
+
+TINY = {
+    "contrastive": ContrastiveAudioEncoder(width=8, n_epochs=1, random_state=0),
+    "vq": VQTransformerEncoder(
+        width=64, n_layers=1, n_codes=8, bottleneck_dim=8, n_epochs=1, random_state=0
+    ),
+}
+
+
+@pytest.fixture(params=TINY)
+def encoder(request):
+    return clone(TINY[request.param])
+
+
+@pytest.fixture(params=TINY, scope="module")
+def fitted(request):
+    rng = np.random.default_rng(1)
+    return clone(TINY[request.param]).fit(rng.standard_normal((12, 9000)).astype(np.float32))
+
+
+@parametrize_with_checks(list(TINY.values()))
+def test_common_checks(estimator, check):
+    check(estimator)
+
+
+def test_features_are_standardised_float32(fitted):
+    rng = np.random.default_rng(1)
+    features = fitted.transform(rng.standard_normal((12, 9000)).astype(np.float32))
+    assert features.dtype == np.float32
+    assert features.shape == (12, len(fitted.get_feature_names_out()))
+    np.testing.assert_allclose(features.mean(axis=0), 0, atol=1e-3)
+
+
+def test_a_clip_does_not_depend_on_its_company(fitted, waveforms):
+    together = fitted.transform(waveforms)
+    np.testing.assert_array_equal(fitted.transform(waveforms[::-1])[::-1], together)
+    for i in (0, 5, 11):
+        np.testing.assert_array_equal(fitted.transform(waveforms[i : i + 1])[0], together[i])
+
+
+def test_arrays_and_files_give_the_same_features(fitted, waveforms, audio_files):
+    np.testing.assert_array_equal(fitted.transform(audio_files), fitted.transform(waveforms))
+
+
+def test_a_long_clip_depends_on_all_of_its_blocks(fitted, tmp_path, monkeypatch):
+    waveform = np.random.default_rng(0).standard_normal(16000 * 7).astype(np.float32) * 0.1
+    soundfile.write(tmp_path / "long.wav", waveform, 16000, subtype="FLOAT")
+    whole = fitted.transform([tmp_path / "long.wav"])
+    monkeypatch.setattr("audiorep._clips._BLOCK_SECONDS", 2)
+    np.testing.assert_allclose(fitted.transform([tmp_path / "long.wav"]), whole, atol=1e-3)
+    waveform[16000 * 6 :] *= 5
+    soundfile.write(tmp_path / "other.wav", waveform, 16000, subtype="FLOAT")
+    assert np.abs(fitted.transform([tmp_path / "other.wav"]) - whole).max() > 0.01
+
+
+def test_fit_transform_is_fit_then_transform(encoder, audio_files):
+    np.testing.assert_array_equal(
+        clone(encoder).fit_transform(audio_files), encoder.fit(audio_files).transform(audio_files)
+    )
+
+
+def test_same_seed_same_bits(encoder, waveforms):
+    first = clone(encoder).set_params(random_state=3).fit_transform(waveforms)
+    again = clone(encoder).set_params(random_state=3).fit_transform(waveforms)
+    other = clone(encoder).set_params(random_state=4).fit_transform(waveforms)
+    np.testing.assert_array_equal(first, again)
+    assert np.abs(first - other).max() > 1e-3
+
+
+def test_the_callers_random_state_is_left_alone(encoder, waveforms):
+    torch.manual_seed(0)
+    np.random.seed(0)  # noqa: NPY002
+    expected = torch.rand(1), np.random.rand()  # noqa: NPY002
+    torch.manual_seed(0)
+    np.random.seed(0)  # noqa: NPY002
+    encoder.fit(waveforms)
+    assert (torch.rand(1), np.random.rand()) == expected  # noqa: NPY002
+
+
+def test_no_epochs_means_random_weights(encoder, waveforms):
+    encoder.set_params(n_epochs=0).fit(waveforms)
+    assert encoder.loss_curve_ == []
+    assert np.isfinite(encoder.transform(waveforms)).all()
+
+
+def test_training_lowers_the_loss(encoder):
+    notes = make_instrument_notes(32, random_state=0)
+    curve = encoder.set_params(n_epochs=20).fit(notes.data).loss_curve_
+    assert np.mean(curve[-4:]) < np.mean(curve[:4]) - 0.1
+
+
+def test_loudness_of_the_whole_set_changes_nothing(encoder, waveforms):
+    quiet = clone(encoder).fit_transform(waveforms)
+    loud = clone(encoder).fit_transform([2 * w for w in waveforms])
+    # Not to the bit: the logarithm of a doubled power is rounded elsewhere.
+    assert np.corrcoef(quiet.ravel(), loud.ravel())[0, 1] > 0.95
+
+
+def test_transform_frames(fitted, waveforms):
+    features, times = fitted.transform_frames([*waveforms, np.zeros(40000), np.ones(3)])
+    assert len(features) == len(times) == len(waveforms) + 2
+    for clip_features, clip_times in zip(features, times, strict=True):
+        assert clip_features.dtype == np.float32
+        assert len(clip_features) == len(clip_times)
+    np.testing.assert_allclose(np.diff(times[-2]), np.diff(times[-2])[0], rtol=1e-4)
+    assert times[-2][-1] == pytest.approx(2.5, abs=0.2)
+    assert len(features[-1]) == 1
+    alone, _ = fitted.transform_frames(waveforms[4:5])
+    np.testing.assert_array_equal(alone[0], features[4])
+
+
+@pytest.mark.parametrize("container", ["pandas", "polars"])
+def test_set_output(fitted, container):
+    X = np.random.default_rng(0).standard_normal((3, 9000))
+    frame = clone(fitted).fit(X).set_output(transform=container).transform(X)
+    assert list(frame.columns) == list(fitted.get_feature_names_out())[: frame.shape[1]]
+
+
+def test_set_output_keeps_the_index_of_a_series_of_paths(fitted, audio_files):
+    paths = pd.Series(audio_files[:3], index=["a", "b", "c"])
+    model = clone(fitted).set_output(transform="pandas").fit(paths)
+    assert list(model.transform(paths).index) == ["a", "b", "c"]
+
+
+def test_cross_validation_with_paths_and_groups(encoder, audio_files):
+    model = make_pipeline(encoder, LogisticRegression())
+    labels, groups = [0, 1] * 6, np.repeat([0, 1, 2], 4)
+    scores = cross_val_score(model, audio_files, labels, groups=groups, cv=LeaveOneGroupOut())
+    assert len(scores) == 3
+
+
+def test_grid_search_with_two_workers(encoder, audio_files):
+    model = make_pipeline(encoder, LogisticRegression())
+    step = model.steps[0][0]
+    search = GridSearchCV(model, {f"{step}__n_mels": [32, 64]}, cv=2, n_jobs=2)
+    search.fit(audio_files, [0, 1] * 6)
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+
+
+def test_feature_union(audio_files):
+    union = FeatureUnion([(name, clone(encoder)) for name, encoder in TINY.items()])
+    assert union.fit_transform(audio_files).shape[0] == 12
+
+
+def test_a_saved_pipeline_predicts_the_same_in_a_new_process(encoder, audio_files, tmp_path):
+    model = make_pipeline(encoder, LogisticRegression()).fit(audio_files, [0, 1] * 6)
+    joblib.dump((model, audio_files), tmp_path / "model.joblib")
+    code = (
+        "import joblib, numpy, sys; model, X = joblib.load(sys.argv[1]);"
+        "numpy.save(sys.argv[2], model.decision_function(X))"
+    )
+    subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "model.joblib", tmp_path / "scores.npy"],
+        check=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    expected = model.decision_function(audio_files)
+    np.testing.assert_array_equal(np.load(tmp_path / "scores.npy"), expected)
+
+
+def test_a_saved_encoder_holds_no_torch_objects(fitted):
+    weights = fitted.__getstate__()["module_"]
+    assert all(isinstance(array, np.ndarray) for array in weights.values())
+
+
+def test_a_file_of_another_format_is_refused(fitted):
+    state = fitted.__getstate__() | {"_format_version": 99}
+    with pytest.raises(ValueError, match="saved in format 99"):
+        clone(fitted).__setstate__(state)
+
+
+def test_a_broken_clip_is_named(encoder, audio_files):
+    with pytest.raises(FileNotFoundError, match="clip 12 .*no such file"):
+        encoder.fit([*audio_files, "nowhere.wav"])
+
+
+def test_broken_clips_can_be_left_out(encoder, audio_files, tmp_path):
+    (tmp_path / "broken.wav").write_text("no sound")
+    mixed = [audio_files[0], "nowhere.wav", *audio_files[1:], tmp_path / "broken.wav"]
+    encoder.set_params(on_error="skip")
+    with pytest.warns(UserWarning, match=r"(?s)2 of 14 clips were left out.*nowhere.*broken.wav"):
+        features = encoder.fit(mixed).transform(audio_files)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        expected = clone(encoder).fit(audio_files).transform(audio_files)
+    np.testing.assert_array_equal(features, expected)
+    with pytest.raises(FileNotFoundError, match="clip 1 "):
+        encoder.transform(mixed)
+
+
+def test_nothing_left_to_learn_from(encoder, audio_files):
+    encoder.set_params(on_error="skip")
+    with (
+        pytest.warns(UserWarning, match="left out"),
+        pytest.raises(ValueError, match="Only 1 of 2"),
+    ):
+        encoder.fit([audio_files[0], "nowhere.wav"])
+
+
+def test_overflowing_power_is_refused(encoder, waveforms):
+    with pytest.raises(ValueError, match="clip 0 is so loud"):
+        encoder.fit([waveforms[0] * 1e25, *waveforms[1:]])
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"hop_length": 600}, "frames would leave gaps"),
+        ({"n_fft": 511}, "n_fft=511 is odd"),
+        ({"n_epochs": "many"}, "n_epochs"),
+        ({"precision": "int4"}, "precision"),
+    ],
+)
+def test_bad_parameters(encoder, waveforms, parameters, message):
+    with pytest.raises(ValueError, match=message):
+        encoder.set_params(**parameters).fit(waveforms)
+
+
+def test_verbose_shows_progress(encoder, waveforms, capsys):
+    encoder.set_params(verbose=1).fit(waveforms)
+    shown = capsys.readouterr().err
+    assert "read 12 clips" in shown
+    assert "loss" in shown
+
+
+def test_silence_is_no_reason_to_fail(encoder):
+    features = encoder.fit_transform([np.zeros(100), np.zeros(30000), np.zeros(1)])
+    assert np.isfinite(features).all()
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_precision(encoder, waveforms, precision):
+    features = encoder.set_params(precision=precision).fit_transform(waveforms)
+    assert np.isfinite(features).all()
+    assert all(p.dtype == torch.float32 for p in encoder.module_.parameters())
+
+
+@pytest.mark.gpu
+def test_cuda_agrees_with_the_cpu(fitted, waveforms):
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    on_cpu = fitted.set_params(device="cpu").transform(waveforms)
+    on_gpu = fitted.set_params(device="cuda").transform(waveforms)
+    np.testing.assert_allclose(on_gpu, on_cpu, atol=1e-2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("encoder_class", [ContrastiveAudioEncoder, VQTransformerEncoder])
+def test_common_checks_with_default_parameters(encoder_class):
+    for estimator, check in estimator_checks_generator(encoder_class(random_state=0)):
+        if "array_api" not in str(check):
+            check(estimator)
+
+
+@pytest.mark.slow
+@pytest.mark.shared_data
+@pytest.mark.parametrize("encoder_class", [ContrastiveAudioEncoder, VQTransformerEncoder])
+def test_learning_beats_random_weights(encoder_class, shared_data):
+    folder = load_audio_folder(shared_data / "esc10")
+    train, test = np.isin(folder.split, ["2", "3"]), folder.split == "4"
+    scores = []
+    for n_epochs in (0, 60):
+        model = make_pipeline(
+            encoder_class(n_epochs=n_epochs, random_state=0), LogisticRegression()
+        )
+        model.fit(folder.data[train], folder.target[train])
+        scores.append(model.score(folder.data[test], folder.target[test]))
+    assert scores[1] > scores[0]
