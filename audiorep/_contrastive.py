@@ -244,5 +244,6 @@ class ContrastiveAudioEncoder(BaseAudioEncoder):
         steps_per_epoch = max(1, n_clips // self.batch_size)
         if isinstance(self.n_epochs, Integral):
             return int(self.n_epochs) * steps_per_epoch
-        # Enough steps for hundreds of clips, and every clip ten times where there are many.
-        return min(150 * steps_per_epoch, max(700, 10 * steps_per_epoch))
+        # A fixed budget suits hundreds and thousands of clips; a handful is learned sooner, and of
+        # very many every one is seen ten times.
+        return min(5 * n_clips, max(700, 10 * steps_per_epoch))

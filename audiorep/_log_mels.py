@@ -112,12 +112,12 @@ class LogMels:
         start = int(self.starts[i])
         return self.frames[start : start + int(self.lengths[i])].T
 
-    def statistics(self, dynamic_range: float = 80.0) -> dict[str, float]:
+    def statistics(self, dynamic_range: float = 100.0) -> dict[str, float]:
         """Measure level and spread.
 
         Parameters
         ----------
-        dynamic_range : float, default=80.0
+        dynamic_range : float, default=100.0
             What lies further than this below the loudest value, in decibels, is silence: digital
             zeros would otherwise dominate the spread.
 

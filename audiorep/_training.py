@@ -1,5 +1,6 @@
 """The one training loop, and the seeding and precision that go with it."""
 
+import math
 import sys
 import threading
 import time
@@ -73,7 +74,7 @@ def warm_up_cosine(step: int, n_steps: int, warm_up: float = 0.1) -> float:
     if step < n_warm_up:
         return (step + 1) / n_warm_up
     progress = (step - n_warm_up) / max(1, n_steps - n_warm_up)
-    return 0.5 * (1.0 + float(torch.cos(torch.tensor(torch.pi * progress))))
+    return 0.5 * (1.0 + math.cos(math.pi * progress))
 
 
 def train(
@@ -83,6 +84,7 @@ def train(
     n_steps: int,
     learning_rate: float,
     weight_decay: float,
+    max_gradient_norm: float = math.inf,
     dtype: torch.dtype = torch.float32,
     progress: Callable[[int, int, float], None] | None = None,
 ) -> list[float]:
@@ -100,6 +102,8 @@ def train(
         Its peak, after the warm-up.
     weight_decay : float
         Decoupled weight decay of all matrices and filters; biases and norms have none.
+    max_gradient_norm : float, default=inf
+        Longer gradients are shortened to this length.
     dtype : torch.dtype, default=torch.float32
         What matrix products are computed in; the weights stay in float32.
     progress : callable, default=None
@@ -134,10 +138,11 @@ def train(
             loss = objective(*batch)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        nn.utils.clip_grad_norm_(parameters, max_gradient_norm)
         optimizer.step()
         schedule.step()
         losses.append(loss.item())
-        if losses[-1] != losses[-1] or abs(losses[-1]) == float("inf"):
+        if not math.isfinite(losses[-1]):
             raise FloatingPointError(
                 f"The loss is {losses[-1]} at step {step}; lower learning_rate={learning_rate}."
             )

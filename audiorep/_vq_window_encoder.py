@@ -71,7 +71,7 @@ class VQWindowEncoder(WindowEncoder):
         self.first = nn.Parameter(torch.zeros(n_bands * n_codes))  # logits of a first step
         for head in self.heads:
             with torch.no_grad():
-                head.weight.mul_(0.3)
+                head.get_parameter("weight").mul_(0.3)
 
     def listen(self, log_mel: Tensor, n_valid: Tensor) -> Tensor:
         """Standardise and take the level away: what tokenizer and stem work on."""
@@ -82,12 +82,12 @@ class VQWindowEncoder(WindowEncoder):
         return self.transformer.hidden_states(self.stem(heard))
 
     def feature_maps(self, log_mel: Tensor, n_valid: Tensor) -> list[Tensor]:
-        """Return the autoencoder's bottleneck, then the stem, the first and the last block."""
+        """Return the log-mels, the bottleneck, the stem, the first and the last block."""
         heard = self.listen(log_mel, n_valid)
         states = self.states(heard)
         bottleneck = self.tokenizer.bottleneck(heard).flatten(2)
         chosen = (bottleneck, states[0], states[1], states[-1])
-        return [tokens.float().transpose(1, 2) for tokens in chosen]
+        return [heard, *(tokens.float().transpose(1, 2) for tokens in chosen)]
 
     def logits(self, state: Tensor, horizon: int) -> Tensor:
         """Return logits of shape (batch, n_steps, n_bands, n_codes) for `horizon` steps ahead."""
@@ -125,11 +125,11 @@ class CodePredictionObjective(nn.Module):
     ----------
     encoder : VQWindowEncoder
         What is trained; its tokenizer is fitted already.
-    p_codes : float, default=0.15
+    p_codes : float, default=0.25
         Part of the clips that are heard through their codes.
     """
 
-    def __init__(self, encoder: VQWindowEncoder, p_codes: float = 0.15) -> None:
+    def __init__(self, encoder: VQWindowEncoder, p_codes: float = 0.25) -> None:
         super().__init__()
         self.encoder = encoder
         self.p_codes = p_codes

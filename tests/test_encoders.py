@@ -111,10 +111,13 @@ def test_training_lowers_the_loss(encoder):
 
 
 def test_loudness_of_the_whole_set_changes_nothing(encoder, waveforms):
+    encoder.set_params(n_epochs=0)
     quiet = clone(encoder).fit_transform(waveforms)
     loud = clone(encoder).fit_transform([2 * w for w in waveforms])
-    # Not to the bit: the logarithm of a doubled power is rounded elsewhere.
-    assert np.corrcoef(quiet.ravel(), loud.ravel())[0, 1] > 0.95
+    # Principal axes may turn when rounding differs; what the clips are to each other may not.
+    np.testing.assert_allclose(
+        loud @ loud.T, quiet @ quiet.T, atol=0.02 * np.abs(quiet**2).sum(1).mean()
+    )
 
 
 def test_transform_frames(fitted, waveforms):
@@ -191,7 +194,7 @@ def test_a_file_of_another_format_is_refused(fitted):
 
 
 def test_a_broken_clip_is_named(encoder, audio_files):
-    with pytest.raises(FileNotFoundError, match="clip 12 .*no such file"):
+    with pytest.raises(FileNotFoundError, match=r"clip 12 .*no such file"):
         encoder.fit([*audio_files, "nowhere.wav"])
 
 
