@@ -88,7 +88,9 @@ class Clips:
 
     def _read(self, i: int, file: soundfile.SoundFile) -> Iterator[Tensor]:
         n_read = 0
-        block_length = _BLOCK_SECONDS * file.samplerate
+        # Blocks of equal length, so that none is a mere rest.
+        longest = _BLOCK_SECONDS * file.samplerate
+        block_length = max(1, -(-file.frames // max(1, -(-file.frames // longest))))
         while True:
             try:
                 block = file.read(block_length, dtype="float32", always_2d=True)

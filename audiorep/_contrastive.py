@@ -111,7 +111,7 @@ class ContrastiveAudioEncoder(BaseAudioEncoder):
         Channels of the network's first stage; all other widths are multiples of it.
     projection_dim : int, default=128
         Length of the projections that the objective compares.
-    temperature : float, default=0.2
+    temperature : float, default=0.15
         Temperature of the contrastive loss.
     n_epochs : int or "auto", default="auto"
         How many times every clip is seen. "auto" takes fewer the more clips there are, and 0
@@ -184,7 +184,7 @@ class ContrastiveAudioEncoder(BaseAudioEncoder):
         window_frames: int = 96,
         width: int = 64,
         projection_dim: int = 128,
-        temperature: float = 0.2,
+        temperature: float = 0.15,
         n_epochs: int | str = "auto",
         batch_size: int = 64,
         learning_rate: float = 2e-3,
@@ -224,7 +224,7 @@ class ContrastiveAudioEncoder(BaseAudioEncoder):
         self, module: WindowEncoder, log_mels: LogMels, device: torch.device, dtype: torch.dtype
     ) -> None:
         assert isinstance(module, ConvWindowEncoder)
-        module.scaler.set_statistics(**log_mels.statistics())
+        module.scaler.set_statistics(*log_mels.mean_and_scale())
         objective = ContrastiveObjective(module, self.projection_dim, self.temperature)
         n_steps = self._n_steps(len(log_mels))
         self.loss_curve_ = train(

@@ -14,7 +14,9 @@ _CHUNK = 1 << 16  # frames that are converted to double precision together
 
 
 def log_mel_blocks(clips: Clips, i: int, log_mel: LogMel) -> Iterator[Tensor]:
-    """Yield the log-mel power of one clip in blocks of shape (n_mels, n_frames), float16.
+    """Yield the log-mels of one clip in blocks of shape (n_mels, n_frames), float16.
+
+    Each block is levelled (see `level`); a clip of up to a minute is one block.
 
     Raises
     ------
@@ -26,7 +28,28 @@ def log_mel_blocks(clips: Clips, i: int, log_mel: LogMel) -> Iterator[Tensor]:
             raise ValueError(
                 f"{clips.name(i)} is so loud that its power overflows; scale it to [-1, 1]."
             )
-        yield block.half()
+        yield level(block).half()
+
+
+def level(log_mel: Tensor, dynamic_range: float = 80.0) -> Tensor:
+    """Take away what depends on how loud a clip was recorded.
+
+    Parameters
+    ----------
+    log_mel : Tensor of shape (n_mels, n_frames)
+        Natural logarithm of power.
+    dynamic_range : float, default=80.0
+        What lies further than this below the loudest value, in decibels, is silence, and raised
+        to that floor: digital zeros would otherwise dominate every statistic.
+
+    Returns
+    -------
+    Tensor of shape (n_mels, n_frames)
+        With mean zero.
+    """
+    floor = log_mel.max() - dynamic_range * math.log(10.0) / 10.0
+    raised = torch.maximum(log_mel, floor)
+    return raised - raised.mean()
 
 
 class Window(NamedTuple):
@@ -112,31 +135,17 @@ class LogMels:
         start = int(self.starts[i])
         return self.frames[start : start + int(self.lengths[i])].T
 
-    def statistics(self, dynamic_range: float = 100.0) -> dict[str, float]:
-        """Measure level and spread.
-
-        Parameters
-        ----------
-        dynamic_range : float, default=100.0
-            What lies further than this below the loudest value, in decibels, is silence: digital
-            zeros would otherwise dominate the spread.
-
-        Returns
-        -------
-        dict of float
-            "floor", the logarithm of the power where silence begins; "mean" and "scale", the mean
-            and the standard deviation of all values, silence raised to the floor.
-        """
-        floor = float(self.frames.max()) - dynamic_range * math.log(10.0) / 10.0
+    def mean_and_scale(self) -> tuple[float, float]:
+        """Return mean and standard deviation over all values."""
         total, squares = 0.0, 0.0
         for start in range(0, len(self.frames), _CHUNK):
-            values = self.frames[start : start + _CHUNK].double().clamp_min(floor)
+            values = self.frames[start : start + _CHUNK].double()
             total += float(values.sum())
             squares += float(values.square().sum())
         mean = total / self.frames.numel()
         variance = squares / self.frames.numel() - mean**2
         # A set of one value repeated has no spread; its rounding noise must not be blown up.
-        return {"floor": floor, "mean": mean, "scale": max(variance, 1e-6) ** 0.5}
+        return mean, max(variance, 1e-6) ** 0.5
 
     def crops(self, which: Tensor, first: Tensor, width: int) -> tuple[Tensor, Tensor]:
         """Cut one crop out of each of the clips `which`.

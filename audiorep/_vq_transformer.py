@@ -284,7 +284,7 @@ class VQTransformerEncoder(BaseAudioEncoder):
         self, module: WindowEncoder, log_mels: LogMels, device: torch.device, dtype: torch.dtype
     ) -> None:
         assert isinstance(module, VQWindowEncoder)
-        module.scaler.set_statistics(**log_mels.statistics())
+        module.scaler.set_statistics(*log_mels.mean_and_scale())
         n_steps = self._n_steps(len(log_mels))
         module.tokenizer.fit(self._heard(module, log_mels), n_steps=min(300, n_steps), dtype=dtype)
         self.loss_curve_ = train(

@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from audiorep._log_mels import LogMels, iter_windows
+from audiorep._log_mels import LogMels, iter_windows, level
 from audiorep.nn import LogMel
 
 
@@ -80,19 +80,25 @@ def test_crops():
     assert crops[2, 1].tolist() == [145, 146, 147, 148, 149, 149, 149, 149]
 
 
-def test_statistics():
+def test_mean_and_scale():
     a, b = torch.randn(4, 30).half(), torch.randn(4, 70).half() + 3
+    mean, scale = LogMels([a, b]).mean_and_scale()
     both = torch.cat((a, b), dim=1).double()
-    statistics = LogMels([a, b]).statistics()
-    assert statistics["floor"] == pytest.approx(float(both.max()) - 23.03, abs=0.01)
-    assert statistics["mean"] == pytest.approx(float(both.mean()))
-    assert statistics["scale"] == pytest.approx(float(both.std(correction=0)))
+    assert mean == pytest.approx(float(both.mean()))
+    assert scale == pytest.approx(float(both.std(correction=0)))
+
+
+def test_levelling_forgets_the_gain_but_not_the_shape():
+    log_mel = torch.randn(4, 30, generator=torch.Generator().manual_seed(0))
+    levelled = level(log_mel)
+    torch.testing.assert_close(level(log_mel + 5), levelled)
+    torch.testing.assert_close(levelled - levelled[0, 0], log_mel - log_mel[0, 0])
 
 
 def test_digital_silence_is_raised_to_the_floor():
-    loud, silent = torch.zeros(4, 10).half(), torch.full((4, 10), -23.0).half()
-    statistics = LogMels([loud, silent]).statistics(dynamic_range=40.0)
-    assert statistics["mean"] == pytest.approx(-9.21 / 2, abs=0.01)
+    log_mel = torch.tensor([[0.0, -2.0, -23.0]])
+    levelled = level(log_mel, dynamic_range=40.0)
+    assert (levelled[0] - levelled[0, 0]).tolist() == pytest.approx([0.0, -2.0, -9.2103], abs=1e-3)
 
 
 def test_clips_come_back():

@@ -46,6 +46,7 @@ def unpatchify(patches: Tensor, patch_mels: int, patch_frames: int) -> Tensor:
     Parameters
     ----------
     patches : Tensor of shape (batch, n_steps, n_bands, patch_mels * patch_frames)
+        As `patchify` cuts them.
     patch_mels : int
         Mel bands of a patch.
     patch_frames : int

@@ -14,7 +14,7 @@ class LogMelScaler(nn.Module):
 
     Attributes
     ----------
-    floor, mean, scale : Tensor of shape ()
+    mean, scale : Tensor of shape ()
         Set by `set_statistics`; they are part of the module's state.
 
     Examples
@@ -22,33 +22,22 @@ class LogMelScaler(nn.Module):
     >>> import torch
     >>> from audiorep.nn import LogMelScaler
     >>> scaler = LogMelScaler()
-    >>> scaler.set_statistics(floor=-1.0, mean=1.0, scale=2.0)
-    >>> scaler(torch.tensor([[[-9.0, 3.0, 3.0]]]), torch.tensor([2]))
+    >>> scaler.set_statistics(mean=1.0, scale=2.0)
+    >>> scaler(torch.tensor([[[-1.0, 3.0, 3.0]]]), torch.tensor([2]))
     tensor([[[-1.,  1., -2.]]])
     """
 
-    floor: Tensor
     mean: Tensor
     scale: Tensor
 
     def __init__(self, padding: float = -2.0) -> None:
         super().__init__()
         self.padding = padding
-        self.register_buffer("floor", torch.tensor(-torch.inf))
         self.register_buffer("mean", torch.zeros(()))
         self.register_buffer("scale", torch.ones(()))
 
-    def set_statistics(self, floor: float, mean: float, scale: float) -> None:
-        """Take what was measured on the training clips.
-
-        Parameters
-        ----------
-        floor : float
-            Log-mel power below which all is silence.
-        mean, scale : float
-            Mean and standard deviation of the log-mel power above.
-        """
-        self.floor.fill_(floor)
+    def set_statistics(self, mean: float, scale: float) -> None:
+        """Take mean and standard deviation of the training clips' log-mels."""
         self.mean.fill_(mean)
         self.scale.fill_(scale)
 
@@ -67,5 +56,5 @@ class LogMelScaler(nn.Module):
         """
         frame = torch.arange(log_mel.shape[-1], device=log_mel.device)
         outside = frame >= n_valid[:, None, None]
-        standardised = (torch.maximum(log_mel, self.floor) - self.mean) / self.scale
+        standardised = (log_mel - self.mean) / self.scale
         return standardised.masked_fill(outside, self.padding)
