@@ -111,7 +111,7 @@ class ContrastiveAudioEncoder(BaseAudioEncoder):
         Channels of the network's first stage; all other widths are multiples of it.
     projection_dim : int, default=128
         Length of the projections that the objective compares.
-    temperature : float, default=0.15
+    temperature : float, default=0.5
         Temperature of the contrastive loss.
     n_epochs : int or "auto", default="auto"
         How many times every clip is seen. "auto" takes fewer the more clips there are, and 0
@@ -184,7 +184,7 @@ class ContrastiveAudioEncoder(BaseAudioEncoder):
         window_frames: int = 96,
         width: int = 64,
         projection_dim: int = 128,
-        temperature: float = 0.15,
+        temperature: float = 0.5,
         n_epochs: int | str = "auto",
         batch_size: int = 64,
         learning_rate: float = 2e-3,
@@ -246,4 +246,4 @@ class ContrastiveAudioEncoder(BaseAudioEncoder):
             return int(self.n_epochs) * steps_per_epoch
         # A fixed budget suits hundreds and thousands of clips; a handful is learned sooner, and of
         # very many every one is seen ten times.
-        return min(5 * n_clips, max(700, 10 * steps_per_epoch))
+        return min(5 * n_clips, max(500, 10 * steps_per_epoch))
