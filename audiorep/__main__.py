@@ -13,7 +13,7 @@ import audiorep
 INTERRUPTED = 130  # what a shell reports after Ctrl-C
 _SYNTHETIC_CLIPS = 240
 _SYNTHETIC_FOLDS = 3
-_SYNTHETIC_EPOCHS = 20  # a first look, in two minutes rather than ten
+_SYNTHETIC_EPOCHS = 30  # a first look, in two minutes rather than ten
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -172,7 +172,7 @@ def _load(folder: str | None, protocol: str) -> tuple[str, Any, Any, dict[str, A
 
     if folder is None:
         title = "Synthetic notes of instruments, pitches held out"
-        data = make_instrument_notes(_SYNTHETIC_CLIPS, random_state=0)
+        data = make_instrument_notes(_SYNTHETIC_CLIPS, n_timbres=8, noise=1.0, random_state=0)
         splits = protocol_splits(data, protocol, n_folds=_SYNTHETIC_FOLDS)
     else:
         title = Path(folder).resolve().name

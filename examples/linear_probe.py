@@ -1,6 +1,6 @@
 """How good are features learned without labels? A linear classifier tells.
 
-An encoder learns from notes of six synthetic instruments without being told which is which. Then
+An encoder learns from notes of eight synthetic instruments without being told which is which. Then
 a linear classifier is trained on its features, and has to name the instrument of notes whose
 pitch neither has heard. The control is the same encoder with random weights.
 
@@ -16,7 +16,7 @@ from sklearn.pipeline import make_pipeline
 from audiorep import ContrastiveAudioEncoder
 from audiorep.datasets import make_instrument_notes
 
-notes = make_instrument_notes(150, noise=0.5, random_state=0)
+notes = make_instrument_notes(150, n_timbres=8, noise=1.0, random_state=0)
 print(f"{len(notes.data)} notes of {', '.join(notes.target_names)}")
 
 # %%
