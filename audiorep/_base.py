@@ -23,7 +23,7 @@ from torch import Tensor
 
 from audiorep._clips import Clips, check_clips
 from audiorep._embedding import FloatArray, Pooled, Source, clip_frames, pool_clips
-from audiorep._log_mels import LogMels, log_mel_blocks
+from audiorep._log_mels import LogMels, levelled_blocks
 from audiorep._readout import ReadOut
 from audiorep._training import resolve_device, resolve_precision, seeded
 from audiorep.nn import LogMel, WindowEncoder
@@ -188,7 +188,7 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         for i in range(len(clips)):
             try:
                 clips.check(i)
-                log_mels.append(torch.cat(list(log_mel_blocks(clips, i, log_mel)), dim=1))
+                log_mels.append(torch.cat(list(levelled_blocks(clips, i, log_mel)), dim=1))
             except (ValueError, OSError) as error:
                 if self.on_error == "raise":
                     raise
@@ -272,7 +272,7 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             clips.check(i)
             lengths.append(clips.n_timesteps(i) // settings["hop_length"] + 1)
         log_mel = LogMel(**settings)
-        return (Source(n, log_mel_blocks(clips, i, log_mel)) for i, n in enumerate(lengths))
+        return (Source(n, levelled_blocks(clips, i, log_mel)) for i, n in enumerate(lengths))
 
     # ------------------------------------------------------------------ state
 

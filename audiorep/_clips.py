@@ -81,16 +81,16 @@ class Clips:
             When the file turns out to be broken, empty, or to hold NaN or infinity.
         """
         if not _is_path(self.items[i]):
-            yield torch.from_numpy(self._waveform(i))
+            waveform = torch.from_numpy(self._waveform(i))
+            length = _block_length(len(waveform), self.sample_rate)
+            yield from (waveform[n : n + length] for n in range(0, len(waveform), length))
             return
         with self._open(i) as file:
             yield from resample_blocks(self._read(i, file), file.samplerate, self.sample_rate)
 
     def _read(self, i: int, file: soundfile.SoundFile) -> Iterator[Tensor]:
         n_read = 0
-        # Blocks of equal length, so that none is a mere rest.
-        longest = _BLOCK_SECONDS * file.samplerate
-        block_length = max(1, -(-file.frames // max(1, -(-file.frames // longest))))
+        block_length = _block_length(file.frames, file.samplerate)
         while True:
             try:
                 block = file.read(block_length, dtype="float32", always_2d=True)
@@ -186,6 +186,12 @@ def check_clips(
             f"is required by {type(estimator).__name__}."
         )
     return Clips(items, sample_rate)
+
+
+def _block_length(n_timesteps: int, sample_rate: int) -> int:
+    """Return the length of equal blocks of a minute at most: none is a mere rest."""
+    n_blocks = max(1, -(-n_timesteps // (_BLOCK_SECONDS * sample_rate)))
+    return max(1, -(-n_timesteps // n_blocks))
 
 
 def _as_sequence(X: Any) -> list[Any] | None:

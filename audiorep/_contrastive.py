@@ -1,5 +1,6 @@
 """ContrastiveAudioEncoder and its objective."""
 
+import math
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -36,6 +37,10 @@ class ConvWindowEncoder(WindowEncoder):
     def forward(self, log_mel: Tensor, n_valid: Tensor) -> Tensor:
         """Return embeddings of shape (batch, embedding_dim)."""
         return self.backbone(self.scaler(log_mel, n_valid), n_valid)
+
+    def centres(self, n_positions: int) -> Tensor:
+        """Return the frames that positions are centred on: filters are padded on both sides."""
+        return torch.arange(n_positions) * (self.n_frames / n_positions)
 
     def feature_maps(self, log_mel: Tensor, n_valid: Tensor) -> list[Tensor]:
         """Return the standardised log-mels, then the map of every stage."""
@@ -241,9 +246,9 @@ class ContrastiveAudioEncoder(BaseAudioEncoder):
 
     def _n_steps(self, n_clips: int) -> int:
         """Return how many steps of the optimiser to take."""
-        steps_per_epoch = max(1, n_clips // self.batch_size)
+        steps_per_epoch = n_clips / min(self.batch_size, n_clips)
         if isinstance(self.n_epochs, Integral):
-            return int(self.n_epochs) * steps_per_epoch
+            return math.ceil(self.n_epochs * steps_per_epoch)
         # A fixed budget suits hundreds and thousands of clips; a handful is learned sooner, and of
         # very many every one is seen ten times.
-        return min(5 * n_clips, max(500, 10 * steps_per_epoch))
+        return min(5 * n_clips, max(500, math.ceil(10 * steps_per_epoch)))

@@ -88,7 +88,7 @@ def pool_clips(
     open_clip: list[WindowStatistics] = []  # per depth, of the clip that is being read
     owner = 0
     for batch, maps in iter_feature_maps(module, sources, device):
-        per_depth = [_map_statistics(module.n_frames, batch, m, n_parts) for m in maps]
+        per_depth = [_map_statistics(module, batch, m, n_parts) for m in maps]
         for i, window_owner in enumerate(batch.owners):
             if window_owner < 0:
                 break
@@ -107,9 +107,10 @@ def pool_clips(
 
 
 def _map_statistics(
-    width: int, batch: Batch, feature_map: Tensor, n_parts: int
+    module: WindowEncoder, batch: Batch, feature_map: Tensor, n_parts: int
 ) -> list[WindowStatistics]:
-    parts = position_parts(batch.windows, batch.n_frames, width, feature_map.shape[-1], n_parts)
+    centres = module.centres(feature_map.shape[-1])
+    parts = position_parts(batch.windows, batch.n_frames, centres, n_parts)
     return window_statistics(feature_map, parts)
 
 
@@ -136,7 +137,7 @@ def clip_frames(
     covered: dict[int, float] = {}
     for batch, maps in iter_feature_maps(module, sources, device):
         deepest = maps[-1].transpose(1, 2).cpu().numpy()
-        offsets = (np.arange(deepest.shape[1]) + 0.5) * (width / deepest.shape[1])
+        offsets = module.centres(deepest.shape[1]).numpy()
         for i, owner in enumerate(batch.owners):
             if owner < 0:
                 break

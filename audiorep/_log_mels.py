@@ -13,10 +13,23 @@ from audiorep.nn import LogMel
 _CHUNK = 1 << 16  # frames that are converted to double precision together
 
 
-def log_mel_blocks(clips: Clips, i: int, log_mel: LogMel) -> Iterator[Tensor]:
+def levelled_blocks(clips: Clips, i: int, log_mel: LogMel) -> Iterator[Tensor]:
     """Yield the log-mels of one clip in blocks of shape (n_mels, n_frames), float16.
 
-    Each block is levelled (see `level`); a clip of up to a minute is one block.
+    Each block is levelled (see `level`). A clip of up to a minute is one block, a longer one has
+    equal blocks of a minute at most.
+
+    Raises
+    ------
+    ValueError
+        When the clip cannot be read or its power overflows.
+    """
+    for block in log_mel_blocks(clips, i, log_mel):
+        yield level(block).half()
+
+
+def log_mel_blocks(clips: Clips, i: int, log_mel: LogMel) -> Iterator[Tensor]:
+    """Yield the log-mels of one clip as recorded, in blocks of shape (n_mels, n_frames).
 
     Raises
     ------
@@ -28,7 +41,7 @@ def log_mel_blocks(clips: Clips, i: int, log_mel: LogMel) -> Iterator[Tensor]:
             raise ValueError(
                 f"{clips.name(i)} is so loud that its power overflows; scale it to [-1, 1]."
             )
-        yield level(block).half()
+        yield block
 
 
 def level(log_mel: Tensor, dynamic_range: float = 80.0) -> Tensor:
@@ -197,10 +210,14 @@ class LogMels:
         """
         device = self.lengths.device
         batch_size = min(batch_size, len(self))
+        order = torch.randperm(len(self), device=device)
         while True:
-            order = torch.randperm(len(self), device=device)
-            for start in range(0, len(self) - batch_size + 1, batch_size):
-                which = order[start : start + batch_size].repeat(n_crops)
-                room = (self.lengths[which] - window).clamp_min(0)
-                first = (torch.rand(len(which), device=device) * (room + 1)).long()
-                yield self.crops(which, first, width)
+            if len(order) < batch_size:
+                # What is left of an epoch opens the next, and no clip is twice in a batch.
+                others = torch.randperm(len(self), device=device)
+                others = others[~torch.isin(others, order)]
+                order = torch.cat((order, others, order))
+            which, order = order[:batch_size].repeat(n_crops), order[batch_size:]
+            room = (self.lengths[which] - window).clamp_min(0)
+            first = (torch.rand(len(which), device=device) * (room + 1)).long()
+            yield self.crops(which, first, width)

@@ -55,7 +55,7 @@ class WindowStatistics:
 
 
 def position_parts(
-    windows: list[Window], n_frames: list[int], width: int, n_positions: int, n_parts: int
+    windows: list[Window], n_frames: list[int], centres: Tensor, n_parts: int
 ) -> Tensor:
     """Tell to which part of its clip each position of a feature map belongs.
 
@@ -64,10 +64,8 @@ def position_parts(
     windows : list of Window
     n_frames : list of int
         Length of each window's clip, in frames.
-    width : int
-        Frames of a window.
-    n_positions : int
-        Positions of the feature map along time, spread evenly over the window.
+    centres : Tensor of shape (n_positions,)
+        The frames of a window that the positions are centred on.
     n_parts : int
         Equal parts that a clip is cut into.
 
@@ -76,12 +74,11 @@ def position_parts(
     Tensor of shape (n_windows, n_parts, n_positions)
         1.0 where a position belongs to a part, and zero for padding behind the clip's end.
     """
-    centre = (torch.arange(n_positions) + 0.5) * (width / n_positions)
     start = torch.tensor([float(window.start) for window in windows])[:, None]
     n_valid = torch.tensor([float(window.n_valid) for window in windows])[:, None]
     length = torch.tensor([float(n) for n in n_frames])[:, None]
-    part = ((start + centre) / length * n_parts).long().clamp(0, n_parts - 1)
-    valid = centre < n_valid
+    part = ((start + centres) / length * n_parts).long().clamp(0, n_parts - 1)
+    valid = centres < n_valid
     valid[:, 0] = True
     belongs = part[:, None, :] == torch.arange(n_parts)[None, :, None]
     return (belongs & valid[:, None, :]).float()

@@ -55,17 +55,22 @@ def resample_blocks(blocks: Iterable[Tensor], rate: int, new_rate: int) -> Itera
     reach = ceil(_FILTER_WIDTH * down / (min(up, down) * _ROLLOFF)) + down
     context = ceil(reach / down) * down
     past = pending = torch.zeros(0)
+    held: Tensor | None = None
     for block in blocks:
-        pending = torch.cat((pending, block))
-        n_done = (len(pending) - context) // down * down
-        if n_done > context:
-            joined = torch.cat((past, pending[: n_done + context]))
-            start = len(past) // down * up
-            yield _resample(joined, up, down)[start : start + n_done // down * up]
-            past = pending[n_done - context : n_done]
-            pending = pending[n_done:]
-    if len(pending):
-        yield _resample(torch.cat((past, pending)), up, down)[len(past) // down * up :]
+        if held is not None:
+            pending = torch.cat((pending, held))
+            n_done = (len(pending) - context) // down * down
+            if n_done > context:
+                joined = torch.cat((past, pending[: n_done + context]))
+                start = len(past) // down * up
+                yield _resample(joined, up, down)[start : start + n_done // down * up]
+                past = pending[n_done - context : n_done]
+                pending = pending[n_done:]
+        held = block
+    # The last block goes with what the filter still waited for, so that one block stays one.
+    if held is not None:
+        joined = torch.cat((past, pending, held))
+        yield _resample(joined, up, down)[len(past) // down * up :]
 
 
 def _resample(waveform: Tensor, up: int, down: int) -> Tensor:

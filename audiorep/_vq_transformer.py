@@ -1,5 +1,6 @@
 """VQTransformerEncoder: sound as codes, and features from predicting them."""
 
+import math
 from collections.abc import Iterator
 from numbers import Integral, Real
 from typing import Any, ClassVar
@@ -300,12 +301,12 @@ class VQTransformerEncoder(BaseAudioEncoder):
 
     def _n_steps(self, n_clips: int) -> int:
         """Return how many steps of the optimiser to take."""
-        steps_per_epoch = max(1, n_clips // self.batch_size)
+        steps_per_epoch = n_clips / min(self.batch_size, n_clips)
         if isinstance(self.n_epochs, Integral):
-            return int(self.n_epochs) * steps_per_epoch
+            return math.ceil(self.n_epochs * steps_per_epoch)
         # A fixed budget suits hundreds and thousands of clips; a handful is learned sooner, and of
         # very many every one is seen three times.
-        return min(5 * n_clips, max(500, 3 * steps_per_epoch))
+        return min(5 * n_clips, max(500, math.ceil(3 * steps_per_epoch)))
 
     def _heard(self, module: VQWindowEncoder, log_mels: LogMels) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield windows as the tokenizer hears them, for ever."""

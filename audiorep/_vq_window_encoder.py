@@ -81,13 +81,19 @@ class VQWindowEncoder(WindowEncoder):
         """Return tokens of shape (batch, n_steps, dim): the stem's, then every block's."""
         return self.transformer.hidden_states(self.stem(heard))
 
+    def centres(self, n_positions: int) -> Tensor:
+        """Return the frames that positions are centred on: the middle of a step."""
+        step = self.n_frames / n_positions
+        return torch.arange(n_positions) * step + (step - 1) / 2
+
     def feature_maps(self, log_mel: Tensor, n_valid: Tensor) -> list[Tensor]:
         """Return the log-mels, the bottleneck, the stem, the first and the last block."""
         heard = self.listen(log_mel, n_valid)
         states = self.states(heard)
         bottleneck = self.tokenizer.bottleneck(heard).flatten(2)
-        chosen = (bottleneck, states[0], states[1], states[-1])
-        return [heard, *(tokens.float().transpose(1, 2) for tokens in chosen)]
+        # With one block, the first is the last.
+        chosen = (states[i] for i in sorted({0, 1, len(states) - 1}))
+        return [heard, *(tokens.float().transpose(1, 2) for tokens in (bottleneck, *chosen))]
 
     def logits(self, state: Tensor, horizon: int) -> Tensor:
         """Return logits of shape (batch, n_steps, n_bands, n_codes) for `horizon` steps ahead."""

@@ -24,7 +24,7 @@ RESULTS = ROOT / "benchmarks" / "results" / "linear_evaluation"
 README = ROOT / "README.md"
 BEGIN = "<!-- linear evaluation: begin -->"
 END = "<!-- linear evaluation: end -->"
-COMMAND = "python benchmarks/linear_evaluation.py --full"
+COMMAND = "python benchmarks/linear_evaluation.py"
 
 
 class DataSet(NamedTuple):

@@ -18,6 +18,7 @@ from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.utils.estimator_checks import estimator_checks_generator, parametrize_with_checks
 
 from audiorep import ContrastiveAudioEncoder, VQTransformerEncoder
+from audiorep._resampling import resample_blocks
 from audiorep.datasets import load_audio_folder, make_instrument_notes
 
 TINY = {
@@ -61,6 +62,38 @@ def test_a_clip_does_not_depend_on_its_company(fitted, waveforms):
 
 def test_arrays_and_files_give_the_same_features(fitted, waveforms, audio_files):
     np.testing.assert_array_equal(fitted.transform(audio_files), fitted.transform(waveforms))
+
+
+@pytest.mark.parametrize("rate", [8000, 22050, 44100])
+def test_a_file_of_another_rate_is_the_array_resampled(fitted, tmp_path, rate):
+    # A fading clip would show it if its end were levelled by itself.
+    t = np.arange(rate) / rate
+    fading = np.exp(-5 * t) * np.random.default_rng(0).standard_normal(rate) * 0.1
+    soundfile.write(tmp_path / "fading.wav", fading, rate, subtype="FLOAT")
+    (resampled,) = resample_blocks([torch.from_numpy(fading).float()], rate, 16000)
+    np.testing.assert_allclose(
+        fitted.transform([tmp_path / "fading.wav"]), fitted.transform([resampled]), atol=1e-3
+    )
+
+
+def test_long_arrays_and_files_are_the_same(fitted, tmp_path, monkeypatch):
+    monkeypatch.setattr("audiorep._clips._BLOCK_SECONDS", 2)
+    loud_at_the_end = np.random.default_rng(0).standard_normal(16000 * 5).astype(np.float32) * 0.01
+    loud_at_the_end[16000 * 4 :] *= 30
+    soundfile.write(tmp_path / "long.wav", loud_at_the_end, 16000, subtype="FLOAT")
+    np.testing.assert_array_equal(
+        fitted.transform([tmp_path / "long.wav"]), fitted.transform([loud_at_the_end])
+    )
+
+
+def test_a_click_is_found_where_it_is(fitted):
+    clip = np.random.default_rng(0).standard_normal(32000).astype(np.float32) * 1e-3
+    for second in (0.5, 1.0, 1.5):
+        clicked = clip.copy()
+        clicked[int(second * 16000) :][:320] += 0.5
+        (quiet, loud), (times, _) = fitted.transform_frames([clip, clicked])
+        change = np.abs(loud - quiet).sum(axis=1)
+        assert times[change.argmax()] == pytest.approx(second, abs=0.1)
 
 
 def test_a_long_file_is_read_in_blocks(fitted, tmp_path, monkeypatch):

@@ -12,7 +12,7 @@ def pooled(clip, width, n_parts):
     """Pool a clip of which every frame is a position, cut into windows that do not overlap."""
     windows = list(iter_windows([clip], width, width))
     maps = torch.stack([window.log_mel for window in windows])
-    parts = position_parts(windows, [clip.shape[1]] * len(windows), width, width, n_parts)
+    parts = position_parts(windows, [clip.shape[1]] * len(windows), torch.arange(width), n_parts)
     first, *others = window_statistics(maps, parts)
     for other in others:
         first.add(other)
@@ -45,11 +45,11 @@ def test_a_part_without_a_frame_takes_the_mean():
     clip = torch.tensor([[1.0, 3.0]])
     std, maximum, change, parts = pooled(clip, 2, 4)
     assert (std, maximum, change) == (1, 3, 2)
-    assert parts.tolist() == [2.0, 1.0, 2.0, 3.0]
+    assert parts.tolist() == [1.0, 2.0, 3.0, 2.0]
 
 
 def test_positions_are_assigned_by_their_centre():
     window = Window(torch.zeros(1, 8), start=8, n_valid=5)
-    parts = position_parts([window], [16], width=8, n_positions=4, n_parts=4)[0]
-    # centres at 9, 11, 13, 15 of 16 frames; the clip ends 5 frames into the window
-    assert parts.tolist() == [[0, 0, 0, 0], [0, 0, 0, 0], [1, 1, 0, 0], [0, 0, 0, 0]]
+    parts = position_parts([window], [16], torch.tensor([0, 2, 4, 6]), n_parts=4)[0]
+    # centred on 8, 10, 12, 14 of 16 frames; the clip ends 5 frames into the window
+    assert parts.tolist() == [[0, 0, 0, 0], [0, 0, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0]]

@@ -1,5 +1,7 @@
 """What made a result: versions of the libraries, and the machine without its name."""
 
+import functools
+import hashlib
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
@@ -9,6 +11,15 @@ import joblib
 
 import audiorep
 
+# Modules that no figure depends on.
+_WITHOUT_EFFECT = {
+    "__main__.py",
+    "evaluation/__init__.py",
+    "evaluation/_entries.py",
+    "evaluation/_environment.py",
+    "evaluation/_result.py",
+    "evaluation/_store.py",
+}
 _LIBRARIES = ("numpy", "scikit-learn", "torch", "torchaudio")
 
 
@@ -21,6 +32,21 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+@functools.cache
+def code_fingerprint() -> str:
+    """Return a fingerprint of audiorep's code, so that results of older code are not reused.
+
+    What only arranges and prints results does not count.
+    """
+    package = Path(audiorep.__file__).parent
+    total = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        name = path.relative_to(package).as_posix()
+        if name not in _WITHOUT_EFFECT and not name.startswith("datasets/"):
+            total.update(name.encode() + b"\0" + path.read_bytes())
+    return total.hexdigest()[:16]
 
 
 def machine() -> dict[str, str | int]:

@@ -18,7 +18,7 @@ from sklearn.metrics import get_scorer
 from sklearn.utils import _safe_indexing
 from sklearn.utils.parallel import Parallel, delayed
 
-from audiorep.evaluation._environment import machine, versions
+from audiorep.evaluation._environment import code_fingerprint, machine, versions
 from audiorep.evaluation._protocols import Splits, resolve_splits
 from audiorep.evaluation._result import CHANCE, LinearEvaluation
 from audiorep.evaluation._store import Record, ResultStore, describe, digest, fingerprint
@@ -219,7 +219,8 @@ class Evaluation:
         members = [] if name == CHANCE else self.unions.get(name, (name,))
         described = [describe(self.encoders[member]) for member in members]
         kind = "union" if name in self.unions else "chance" if name == CHANCE else "encoder"
-        return digest([kind, described, describe(self.classifier), self.environment["versions"]])
+        made_by = [self.environment["versions"], code_fingerprint()]
+        return digest([kind, described, describe(self.classifier), *made_by])
 
     def _is_seeded(self, name: str) -> bool:
         if name == CHANCE:

@@ -23,6 +23,21 @@ class WindowEncoder(nn.Module):
         self.grid = grid
 
     @abstractmethod
+    def centres(self, n_positions: int) -> Tensor:
+        """Return where the positions of a feature map are in a window.
+
+        Parameters
+        ----------
+        n_positions : int
+            Positions of the map.
+
+        Returns
+        -------
+        Tensor of shape (n_positions,)
+            The frames that the positions are centred on.
+        """
+
+    @abstractmethod
     def feature_maps(self, log_mel: Tensor, n_valid: Tensor) -> list[Tensor]:
         """Return feature maps, from shallow to deep.
 
@@ -36,5 +51,5 @@ class WindowEncoder(nn.Module):
         Returns
         -------
         list of Tensor of shape (batch, n_channels, n_positions)
-            float32, positions spread evenly over the window.
+            float32; `centres` tells where the positions are.
         """
