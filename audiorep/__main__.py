@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         return _evaluate(options)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, FloatingPointError) as error:
         print(f"audiorep: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -108,13 +108,14 @@ def _epochs(text: str) -> int | str:
 
 def _evaluate(options: argparse.Namespace) -> int:
     # Imported late, so that --help and --version come at once.
+    from audiorep._training import resolve_device
     from audiorep.evaluation._entries import standard_entries
     from audiorep.evaluation._environment import machine, versions
     from audiorep.evaluation._linear import Evaluation
 
     if options.json and not options.json.absolute().parent.is_dir():
         raise FileNotFoundError(f"There is no folder to write {str(options.json)!r} to.")
-    _check_device(options.device)
+    resolve_device(options.device)
     names = None
     if options.encoders is not None:
         names = [name.strip() for name in options.encoders.split(",")]
@@ -180,19 +181,9 @@ def _load(folder: str | None, protocol: str) -> tuple[str, Any, Any, dict[str, A
         splits = protocol_splits(data, protocol)
     # A published split into training and test clips may cut groups, and is taken as it is.
     groups = None if protocol == "official" else data.get("groups")
+    if groups is not None and len(set(groups)) == 1:
+        groups = None  # one group tells nothing apart
     return title, data, groups, splits
-
-
-def _check_device(device: str) -> None:
-    import torch
-
-    from audiorep._training import resolve_device
-
-    try:
-        torch.empty(0, device=resolve_device(device))
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"--device {device} cannot be used here: {reason}") from error
 
 
 def _write(path: Path, figures: dict[str, Any]) -> None:

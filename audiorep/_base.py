@@ -83,7 +83,7 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     def _train(
         self, module: WindowEncoder, log_mels: LogMels, device: torch.device, dtype: torch.dtype
     ) -> None:
-        """Train the module in place and set ``loss_curve_`` and ``history_``."""
+        """Train the module in place and set ``loss_curve_``."""
 
     def _make_readout(self) -> ReadOut:
         return ReadOut()
@@ -99,6 +99,7 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         X : array-like of shape (n_clips, n_timesteps), or sequence of length n_clips
             Mono waveforms at `sample_rate` as rows of an array; or 1-D arrays of any lengths at
             `sample_rate`; or paths of audio files of any rate, channel count and length.
+            Clips of more than a minute are levelled in equal parts of a minute at most.
         y : None
             Ignored; here for scikit-learn's sake.
 
@@ -112,7 +113,8 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         ValueError
             When a clip is empty, holds NaN or infinity, has more than one dimension or cannot be
             decoded; the message names the clip. With ``on_error="skip"`` such clips are left
-            out instead, with a warning that names them.
+            out instead, with a warning that names them (but `fit_transform`, which owes a row
+            for each, raises).
         FileNotFoundError
             When a file does not exist.
         """
@@ -135,35 +137,41 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         ndarray of shape (n_clips, n_features_out)
             The same as ``fit(X).transform(X)``.
         """
-        n_left_out, pooled = self._fit(X)
-        if n_left_out:
-            # A row is owed for every clip, so the one that was left out raises here.
-            return self.transform(X)
+        pooled = self._fit(X, every_clip=True)
         return self.readout_.transform(pooled.rows)
 
-    def _fit(self, X: Any) -> tuple[int, Pooled]:
-        """Return how many clips were left out, and the pooled features of the others."""
+    def _fit(self, X: Any, every_clip: bool = False) -> Pooled:
+        """Fit, and return the pooled features of the clips that were used."""
         self._check_parameters()
-        clips = check_clips(self, X, sample_rate=self.sample_rate, reset=True, min_clips=2)
-        self._log_mel_settings = {
-            name: getattr(self, name) for name in ("sample_rate", "n_fft", "hop_length", "n_mels")
-        }
-        log_mels = self._read(clips)
         device = resolve_device(self.device)
         dtype = resolve_precision(self.precision, device)
+        clips = check_clips(
+            self,
+            X,
+            sample_rate=self.sample_rate,
+            reset=True,
+            min_clips=2,
+            finite=self.on_error == "raise",
+        )
+        log_mel_settings = {
+            name: getattr(self, name) for name in ("sample_rate", "n_fft", "hop_length", "n_mels")
+        }
+        log_mels = self._read(clips, LogMel(**log_mel_settings), every_clip)
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
-        self._module_settings = self._settings()
-        with seeded(seed, device):
-            module = self._build(self._module_settings).to(device)
+        module_settings = self._settings()
+        with seeded(seed):
+            module = self._build(module_settings).to(device)
             self._train(module, log_mels.to(device), device, dtype)
-        self.module_ = module.to("cpu").eval().requires_grad_(False)
         log_mels.to(torch.device("cpu"))
+        module = module.to("cpu").eval().requires_grad_(False)
         sources = [
             Source(int(log_mels.lengths[i]), [log_mels.clip(i)]) for i in range(len(log_mels))
         ]
-        pooled = pool_clips(self.module_, sources, device, self._n_parts)
-        self.readout_ = self._make_readout().fit(*pooled)
-        return len(clips) - len(log_mels), pooled
+        pooled = pool_clips(module, sources, device, self._n_parts)
+        # Together and at the end, so that a fit that fails leaves the encoder as it was.
+        self._log_mel_settings, self._module_settings = log_mel_settings, module_settings
+        self.module_, self.readout_ = module, self._make_readout().fit(*pooled)
+        return pooled
 
     def _check_parameters(self) -> None:
         """Check what depends on several parameters together."""
@@ -175,14 +183,13 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         if self.n_fft % 2:
             raise ValueError(f"n_fft={self.n_fft} is odd; use an even number.")
 
-    def _read(self, clips: Clips) -> LogMels:
+    def _read(self, clips: Clips, log_mel: LogMel, every_clip: bool) -> LogMels:
         """Compute every clip's log-mel; leave out broken clips where that was asked for."""
         started = time.monotonic()
         if self.on_error == "raise":
             # All headers first: a missing file is found before an hour of work.
             for i in range(len(clips)):
                 clips.check(i)
-        log_mel = LogMel(**self._log_mel_settings)
         log_mels: list[Tensor] = []
         errors: list[str] = []
         for i in range(len(clips)):
@@ -193,6 +200,12 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
                 if self.on_error == "raise":
                     raise
                 errors.append(str(error))
+        if errors and every_clip:
+            raise ValueError(
+                f"{len(errors)} of {len(clips)} clips cannot be used, and fit_transform owes a "
+                "row for each; call fit on all of them and transform on the good ones:\n"
+                + "\n".join(errors)
+            )
         if errors:
             warnings.warn(
                 f"{len(errors)} of {len(clips)} clips were left out:\n" + "\n".join(errors),
@@ -237,7 +250,7 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         FileNotFoundError
             When a file does not exist.
         """
-        check_is_fitted(self)
+        check_is_fitted(self, "readout_")
         device = resolve_device(self.device)
         pooled = pool_clips(self.module_, self._sources(X), device, self._n_parts)
         return self.readout_.transform(pooled.rows)
@@ -257,7 +270,7 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         times : list of ndarray of shape (n_frames,)
             The centre of each frame, in seconds from the start of the clip, evenly spaced.
         """
-        check_is_fitted(self)
+        check_is_fitted(self, "readout_")
         settings = self._log_mel_settings
         frames = clip_frames(self.module_, self._sources(X), resolve_device(self.device))
         seconds = np.float32(settings["hop_length"] / settings["sample_rate"])

@@ -1,7 +1,7 @@
 """What a user may hand in as X, turned into waveforms."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from numbers import Number
 from pathlib import Path
 from typing import Any
@@ -27,16 +27,11 @@ class Clips:
         Waveforms at `sample_rate`, or audio files of any rate.
     sample_rate : int
         Rate of the waveforms that come out, in hertz.
-    indices : sequence of int, default=None
-        Where each item stood in X, for error messages. None means that nothing was left out.
     """
 
-    def __init__(
-        self, items: Sequence[Any], sample_rate: int, indices: Sequence[int] | None = None
-    ) -> None:
+    def __init__(self, items: Sequence[Any], sample_rate: int) -> None:
         self.items = items
         self.sample_rate = sample_rate
-        self.indices = range(len(items)) if indices is None else indices
 
     def __len__(self) -> int:
         return len(self.items)
@@ -44,13 +39,7 @@ class Clips:
     def name(self, i: int) -> str:
         """Return what to call item `i` in a message."""
         item = self.items[i]
-        return f"clip {self.indices[i]}" + (f" ({os.fspath(item)!r})" if _is_path(item) else "")
-
-    def take(self, kept: Sequence[int]) -> "Clips":
-        """Return the clips at the positions `kept`."""
-        return Clips(
-            [self.items[i] for i in kept], self.sample_rate, [self.indices[i] for i in kept]
-        )
+        return f"clip {i}" + (f" ({os.fspath(item)!r})" if _is_path(item) else "")
 
     def check(self, i: int) -> None:
         """Raise a ValueError or OSError when item `i` is no usable clip.
@@ -109,9 +98,19 @@ class Clips:
                 break
         if n_read == 0:
             raise ValueError(f"{self.name(i)} is empty; leave it out or record it again.")
+        if n_read < 0.9 * file.frames < 2**62:
+            raise ValueError(
+                f"{self.name(i)} ends after {n_read} of {file.frames} timesteps; mend the file "
+                "or leave it out."
+            )
 
     def _open(self, i: int) -> soundfile.SoundFile:
         path = Path(self.items[i]).expanduser()
+        if path.is_dir():
+            raise ValueError(
+                f"{self.name(i)} is a folder; pass the files in it, for instance by "
+                "audiorep.datasets.load_audio_folder."
+            )
         if not path.exists():
             raise FileNotFoundError(
                 f"{self.name(i)}: no such file; paths are taken relative to the working directory."
@@ -130,6 +129,11 @@ class Clips:
             waveform = np.asarray(item)
         except (TypeError, RuntimeError, ValueError) as error:
             raise ValueError(f"{self.name(i)} cannot be made an array: {error}") from error
+        if waveform.ndim == 0:
+            raise ValueError(
+                f"{self.name(i)} is {item!r}, neither a waveform nor the path of a file (str or "
+                "os.PathLike); leave it out."
+            )
         if waveform.ndim != 1:
             raise ValueError(
                 f"{self.name(i)} has shape {waveform.shape}, but a clip has one dimension; mix "
@@ -138,16 +142,25 @@ class Clips:
         if np.iscomplexobj(waveform):
             raise ValueError(f"{self.name(i)}: Complex data not supported; pass a real waveform.")
         try:
-            waveform = np.ascontiguousarray(waveform, dtype=np.float32)
+            with np.errstate(over="ignore"):
+                single = np.ascontiguousarray(waveform, dtype=np.float32)
         except (TypeError, ValueError) as error:
             raise ValueError(f"{self.name(i)} does not hold numbers: {error}") from error
-        if not np.isfinite(waveform).all():
+        if not np.isfinite(single).all():
+            if np.isfinite(waveform.astype(np.float64)).all():
+                raise ValueError(f"{self.name(i)} is too loud for float32; scale it to [-1, 1].")
             raise ValueError(_not_finite(self.name(i)))
-        return waveform if waveform.flags.writeable else waveform.copy()
+        return single if single.flags.writeable else single.copy()
 
 
 def check_clips(
-    estimator: Any, X: Any, *, sample_rate: int, reset: bool, min_clips: int = 1
+    estimator: Any,
+    X: Any,
+    *,
+    sample_rate: int,
+    reset: bool,
+    min_clips: int = 1,
+    finite: bool = True,
 ) -> Clips:
     """Validate X and tell what kind of input it is.
 
@@ -166,6 +179,8 @@ def check_clips(
         True in ``fit``.
     min_clips : int, default=1
         Fewest clips that will do.
+    finite : bool, default=True
+        Whether to look for NaN and infinity in a 2-D array at once, or leave it to `Clips.check`.
 
     Returns
     -------
@@ -174,7 +189,12 @@ def check_clips(
     items = _as_sequence(X)
     if items is None:
         rows = validate_data(
-            estimator, X, dtype=np.float32, ensure_min_samples=min_clips, reset=reset
+            estimator,
+            X,
+            dtype=np.float32,
+            ensure_all_finite=finite,
+            ensure_min_samples=min_clips,
+            reset=reset,
         )
         return Clips(list(rows), sample_rate)
     if reset:
@@ -198,29 +218,28 @@ def _as_sequence(X: Any) -> list[Any] | None:
     """Return the clips of a sequence, or None where X is for scikit-learn to validate."""
     if isinstance(X, (str, bytes, os.PathLike)):
         raise ValueError(f"X is one path, {X!r}, but should hold many clips; pass [path].")
-    if isinstance(X, Iterator):
-        raise ValueError(f"X is an iterator ({type(X).__name__}), to be read once; pass list(X).")
+    if isinstance(X, (Iterator, Set, Mapping)):
+        raise ValueError(f"X is a {type(X).__name__}, but should be a sequence; pass list(X).")
     if hasattr(X, "columns") and hasattr(X, "to_numpy"):
         X = X.to_numpy()
-    if isinstance(X, np.ndarray) and X.ndim == 2 and X.shape[1] == 1 and _holds_paths(X[:, 0]):
+    if isinstance(X, np.ndarray) and X.ndim == 2 and any(_is_path(item) for item in X.flat):
+        if X.shape[1] != 1:
+            raise ValueError(f"X has {X.shape[1]} columns and holds paths; pass one column.")
         return list(X[:, 0])
     if isinstance(X, (list, tuple)):
         return list(X) if _is_sequence_of_clips(X) else None
     if getattr(X, "ndim", None) == 1 or hasattr(X, "to_list"):
         items = list(X)
-        return items if items and not isinstance(items[0], Number) else None
+        is_path = any(_is_path(item) for item in items)
+        return items if items and (is_path or not isinstance(items[0], Number)) else None
     return None
 
 
 def _is_sequence_of_clips(X: Sequence[Any]) -> bool:
-    if any(_is_path(item) or isinstance(item, (np.ndarray, Tensor)) for item in X):
+    if any(_is_path(item) or isinstance(item, (np.ndarray, Tensor, bytes)) for item in X):
         return True
-    lengths = {len(item) if isinstance(item, (list, tuple)) else -1 for item in X}
+    lengths = {len(item) if hasattr(item, "__len__") else -1 for item in X}
     return len(lengths) > 1 and -1 not in lengths
-
-
-def _holds_paths(column: npt.NDArray[Any]) -> bool:
-    return len(column) > 0 and all(_is_path(item) for item in column)
 
 
 def _is_path(item: Any) -> bool:

@@ -14,6 +14,8 @@ from audiorep._training import ProgressLine, train
 from audiorep.augmentations import ViewAugmentation
 from audiorep.nn import ConvBackbone, LogMelScaler, NTXentLoss, ProjectionHead, WindowEncoder
 
+_TIME_STRIDE = 16  # frames between positions of the backbone's deepest map
+
 
 class ConvWindowEncoder(WindowEncoder):
     """A scaler and a convolutional backbone.
@@ -59,14 +61,22 @@ class ContrastiveObjective(nn.Module):
         Length of the projections that are compared.
     temperature : float
         Of the loss.
+    decoupled : bool
+        Whether the loss is the decoupled one.
     """
 
-    def __init__(self, encoder: ConvWindowEncoder, projection_dim: int, temperature: float) -> None:
+    def __init__(
+        self,
+        encoder: ConvWindowEncoder,
+        projection_dim: int,
+        temperature: float,
+        decoupled: bool,
+    ) -> None:
         super().__init__()
         self.encoder = encoder
         self.augmentation = ViewAugmentation()
         self.head = ProjectionHead(encoder.backbone.embedding_dim, projection_dim=projection_dim)
-        self.loss = NTXentLoss(temperature)
+        self.loss = NTXentLoss(temperature, decoupled)
 
     def forward(self, crops: Tensor, n_valid: Tensor) -> Tensor:
         """Return the loss of a batch.
@@ -110,14 +120,17 @@ class ContrastiveAudioEncoder(BaseAudioEncoder):
     n_mels : int, default=64
         Number of mel bands.
     window_frames : int, default=96
-        Width of the windows that the network sees, in frames. Shorter clips are padded behind
-        their end.
+        Width of the windows that the network sees, in frames: a multiple of 16. Shorter clips
+        are padded behind their end.
     width : int, default=64
         Channels of the network's first stage; all other widths are multiples of it.
     projection_dim : int, default=128
         Length of the projections that the objective compares.
     temperature : float, default=0.5
         Temperature of the contrastive loss.
+    decoupled : bool, default=True
+        Leave the positive out of the loss's denominator, which suits small batches; False gives
+        the loss of SimCLR.
     n_epochs : int or "auto", default="auto"
         How many times every clip is seen. "auto" takes fewer the more clips there are, and 0
         gives random weights: the cheapest control.
@@ -176,6 +189,7 @@ class ContrastiveAudioEncoder(BaseAudioEncoder):
         "width": [Interval(Integral, 4, None, closed="left")],
         "projection_dim": [Interval(Integral, 2, None, closed="left")],
         "temperature": [Interval(Real, 0, None, closed="neither")],
+        "decoupled": ["boolean"],
     }
     _n_parts = 3
 
@@ -190,6 +204,7 @@ class ContrastiveAudioEncoder(BaseAudioEncoder):
         width: int = 64,
         projection_dim: int = 128,
         temperature: float = 0.5,
+        decoupled: bool = True,
         n_epochs: int | str = "auto",
         batch_size: int = 64,
         learning_rate: float = 2e-3,
@@ -208,6 +223,7 @@ class ContrastiveAudioEncoder(BaseAudioEncoder):
         self.width = width
         self.projection_dim = projection_dim
         self.temperature = temperature
+        self.decoupled = decoupled
         self.n_epochs = n_epochs
         self.batch_size = batch_size
         self.learning_rate = learning_rate
@@ -217,6 +233,13 @@ class ContrastiveAudioEncoder(BaseAudioEncoder):
         self.precision = precision
         self.verbose = verbose
         self.random_state = random_state
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        if self.window_frames % _TIME_STRIDE:
+            raise ValueError(
+                f"window_frames={self.window_frames} must be a multiple of {_TIME_STRIDE}."
+            )
 
     def _settings(self) -> dict[str, Any]:
         return {"n_mels": self.n_mels, "n_frames": self.window_frames, "width": self.width}
@@ -230,7 +253,9 @@ class ContrastiveAudioEncoder(BaseAudioEncoder):
     ) -> None:
         assert isinstance(module, ConvWindowEncoder)
         module.scaler.set_statistics(*log_mels.mean_and_scale())
-        objective = ContrastiveObjective(module, self.projection_dim, self.temperature)
+        objective = ContrastiveObjective(
+            module, self.projection_dim, self.temperature, self.decoupled
+        )
         n_steps = self._n_steps(len(log_mels))
         self.loss_curve_ = train(
             objective.to(device),

@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ from audiorep._pooling import WindowStatistics, position_parts, window_statistic
 from audiorep.nn import WindowEncoder
 
 FloatArray = npt.NDArray[np.float32]
+_Module = TypeVar("_Module", bound=WindowEncoder)
 
 # Windows that pass the module together. The last batch is filled up, so that every product has
 # the same shape and a clip's features never depend on its company, not even in the last bit.
@@ -68,7 +69,7 @@ def iter_feature_maps(
         yield batch, maps
 
 
-def on_device(module: WindowEncoder, device: torch.device) -> WindowEncoder:
+def on_device(module: _Module, device: torch.device) -> _Module:
     """Return the module, or a copy where it has to move."""
     return module if device.type == "cpu" else copy.deepcopy(module).to(device)
 

@@ -61,7 +61,7 @@ class PatchTokenizer(nn.Module):
 
     References
     ----------
-    Verma and Smith, A Framework for Generative and Contrastive Learning of Audio
+    Verma and Smith, A Framework for Contrastive and Generative Learning of Audio
     Representations, 2020.
 
     Examples

@@ -15,21 +15,30 @@ _RANDOM_LOCK = threading.RLock()
 
 
 @contextmanager
-def seeded(seed: int, device: torch.device) -> Iterator[None]:
+def seeded(seed: int) -> Iterator[None]:
     """Seed torch inside the block and leave the caller's random state as it was."""
-    devices = [device] if device.type == "cuda" else []
+    # torch.manual_seed reaches every GPU, so the state of all of them is kept.
+    devices = range(torch.cuda.device_count())
     with _RANDOM_LOCK, torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
         yield
 
 
 def resolve_device(device: str) -> torch.device:
-    """Return the device that a parameter stands for; "auto" takes a GPU where there is one."""
-    if device != "auto":
-        return torch.device(device)
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("cpu")
+    """Return the device that a parameter stands for; "auto" takes a GPU where there is one.
+
+    Raises
+    ------
+    ValueError
+        When there is no such device here.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"device={device!r} cannot be used here: {reason}") from error
 
 
 def resolve_precision(precision: str, device: torch.device) -> torch.dtype:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,10 +13,10 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from audiorep._base import BaseAudioEncoder
-from audiorep._embedding import Batch, FloatArray, iter_batches
+from audiorep._embedding import Batch, FloatArray, iter_batches, on_device
 from audiorep._log_mels import LogMels
 from audiorep._readout import ReadOut
-from audiorep._training import ProgressLine, train
+from audiorep._training import ProgressLine, resolve_device, train
 from audiorep._vq_window_encoder import CodePredictionObjective, VQWindowEncoder
 from audiorep.nn import WindowEncoder
 from audiorep.nn._patches import valid_steps
@@ -119,7 +119,6 @@ class VQTransformerEncoder(BaseAudioEncoder):
         "bottleneck_dim": [Interval(Integral, 1, None, closed="left")],
         "width": [Interval(Integral, _HEAD_DIM, None, closed="left")],
         "n_layers": [Interval(Integral, 1, None, closed="left")],
-        "weight_decay": [Interval(Real, 0, None, closed="left")],
     }
     _n_parts = 3
     module_: VQWindowEncoder
@@ -181,9 +180,9 @@ class VQTransformerEncoder(BaseAudioEncoder):
             One array per clip: positions in `codebook_`, from low to high frequencies. A step is
             8 frames.
         """
-        check_is_fitted(self)
+        check_is_fitted(self, "readout_")
         clips: dict[int, list[npt.NDArray[np.int64]]] = {}
-        for batch, codes, valid in self._code_batches(X):
+        for batch, codes, _, valid in self._code_batches(X):
             for owner, window, inside in zip(batch.owners, codes, valid, strict=True):
                 if owner >= 0:
                     clips.setdefault(owner, []).append(window[inside].numpy())
@@ -203,11 +202,10 @@ class VQTransformerEncoder(BaseAudioEncoder):
             Mean log-likelihood of a clip's codes, each given the steps before it in its window
             of `window_frames`, in nats per code.
         """
-        check_is_fitted(self)
+        check_is_fitted(self, "readout_")
         totals: dict[int, list[float]] = {}
-        for batch, codes, valid in self._code_batches(X):
-            log_p = self.module_.log_likelihood(codes).double()
-            total = (log_p.mean(2) * valid).sum(1).tolist()
+        for batch, _, log_p, valid in self._code_batches(X):
+            total = (log_p * valid).sum(1).tolist()
             for owner, value, n_steps in zip(
                 batch.owners, total, valid.sum(1).tolist(), strict=True
             ):
@@ -237,22 +235,26 @@ class VQTransformerEncoder(BaseAudioEncoder):
     @property
     def codebook_(self) -> FloatArray:
         """The k-means centres, of shape (n_codes, bottleneck_dim)."""
-        check_is_fitted(self, "module_")
-        codebook: FloatArray = self.module_.tokenizer.codebook.numpy()
+        check_is_fitted(self, "readout_")
+        codebook: FloatArray = self.module_.tokenizer.codebook.numpy().copy()
         return codebook
 
-    def _code_batches(self, X: Any) -> Iterator[tuple[Batch, Tensor, Tensor]]:
-        """Yield windows that do not overlap, their codes, and which of their steps are valid.
+    def _code_batches(self, X: Any) -> Iterator[tuple[Batch, Tensor, Tensor, Tensor]]:
+        """Yield windows that do not overlap, and what is known of their steps.
 
-        Codes have shape (n_windows, n_steps, n_bands), valid steps (n_windows, n_steps).
+        That is: their codes (n_windows, n_steps, n_bands), the mean log-likelihood of a code
+        (n_windows, n_steps), and which steps belong to the clip (n_windows, n_steps).
         """
-        module = self.module_
+        device = resolve_device(self.device)
+        module = on_device(self.module_, device)
         width = module.n_frames
         for batch in iter_batches(self._sources(X), width, width, width):
-            log_mel, n_valid = batch.tensors(torch.device("cpu"))
+            log_mel, n_valid = batch.tensors(device)
             with torch.inference_mode():
                 codes = module.tokenizer.encode(module.listen(log_mel, n_valid))
-            yield batch, codes, valid_steps(n_valid, codes.shape[1], module.grid)
+                log_p = module.log_likelihood(codes).double().mean(2)
+            valid = valid_steps(n_valid, codes.shape[1], module.grid)
+            yield batch, codes.cpu(), log_p.cpu(), valid.cpu()
 
     def _check_parameters(self) -> None:
         super()._check_parameters()

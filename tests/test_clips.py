@@ -104,6 +104,8 @@ def test_n_timesteps_is_what_is_read(audio_files, waveforms):
         ("clip.wav", r"pass \[path\]"),
         (Path("clip.wav"), r"pass \[path\]"),
         (iter([np.zeros(9)]), r"pass list\(X\)"),
+        ({"a.wav": 1}, r"X is a dict.*pass list\(X\)"),
+        (np.array([["a.wav", "b.wav"]]), "X has 2 columns and holds paths; pass one column"),
         (np.zeros(9), "Expected 2D array, got 1D array"),
         (np.zeros((2, 3, 4)), "dim 3"),
         ([1.0, 2.0], "Expected 2D array, got 1D array"),
@@ -128,12 +130,36 @@ GOOD = np.ones(9, dtype=np.float32)
         (np.array([0.0, np.inf]), "clip 1 contains NaN or infinity"),
         (np.array([1j, 2.0]), "clip 1: Complex data"),
         (np.array(["a", "b"]), "clip 1 does not hold numbers"),
-        (None, "clip 1 has shape"),
+        (None, "clip 1 is None, neither a waveform nor the path"),
+        (np.array([1e300]), "clip 1 is too loud for float32"),
     ],
 )
 def test_a_bad_clip_is_named(clip, message):
     with pytest.raises(ValueError, match=message):
         read([GOOD, clip])
+
+
+def test_nan_among_paths_is_named(audio_files):
+    with pytest.raises(ValueError, match="clip 1 is nan, neither"):
+        read(pd.Series([audio_files[0], np.nan], dtype=object))
+
+
+def test_ragged_sequences_of_anything_with_a_length(waveforms):
+    for got, expected in zip(read([pd.Series(w) for w in waveforms]), waveforms, strict=True):
+        np.testing.assert_array_equal(got, expected)
+
+
+def test_a_folder_is_no_clip(tmp_path):
+    with pytest.raises(ValueError, match=r"clip 0 .*is a folder"):
+        read([tmp_path])
+
+
+def test_a_file_cut_short_is_named(tmp_path):
+    path = tmp_path / "cut.mp3"
+    soundfile.write(path, np.random.default_rng(0).uniform(-0.1, 0.1, 32000), 16000)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(ValueError, match=r"clip 0 .*(ends after|cannot be)"):
+        read([path])
 
 
 def test_a_missing_file_is_named(audio_files):

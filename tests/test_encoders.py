@@ -1,6 +1,7 @@
 """What both encoders promise, as scikit-learn and DESIGN.md ask for it."""
 
 import os
+import pickle
 import subprocess
 import sys
 import warnings
@@ -86,14 +87,24 @@ def test_long_arrays_and_files_are_the_same(fitted, tmp_path, monkeypatch):
     )
 
 
-def test_a_click_is_found_where_it_is(fitted):
-    clip = np.random.default_rng(0).standard_normal(32000).astype(np.float32) * 1e-3
-    for second in (0.5, 1.0, 1.5):
-        clicked = clip.copy()
-        clicked[int(second * 16000) :][:320] += 0.5
-        (quiet, loud), (times, _) = fitted.transform_frames([clip, clicked])
-        change = np.abs(loud - quiet).sum(axis=1)
-        assert times[change.argmax()] == pytest.approx(second, abs=0.1)
+@pytest.mark.parametrize(("name", "depth", "tolerance"), [("contrastive", -1, 4.0), ("vq", 1, 0.5)])
+def test_a_position_sees_the_frames_it_is_centred_on(name, depth, tolerance):
+    """The gradient tells which frames a position depends on. (Hidden states see the past too.)"""
+    torch.manual_seed(0)
+    encoder = TINY[name]
+    module = encoder._build(encoder._settings()).eval()
+    log_mel = torch.randn(1, 64, 96).requires_grad_()
+    feature_map = module.feature_maps(log_mel, torch.tensor([96]))[depth]
+    centres = module.centres(feature_map.shape[-1])
+    for position in range(2, feature_map.shape[-1] - 2):
+        (gradient,) = torch.autograd.grad(
+            feature_map[..., position].sum(), log_mel, retain_graph=True
+        )
+        # Taking the level away makes all frames matter a little.
+        seen = gradient.abs().sum(dim=(0, 1))
+        seen = (seen - seen.median()).clamp_min(0)
+        middle = float((seen * torch.arange(96)).sum() / seen.sum())
+        assert middle == pytest.approx(float(centres[position]), abs=tolerance)
 
 
 def test_a_long_file_is_read_in_blocks(fitted, tmp_path, monkeypatch):
@@ -246,6 +257,53 @@ def test_broken_clips_can_be_left_out(encoder, audio_files, tmp_path):
     np.testing.assert_array_equal(features, expected)
     with pytest.raises(FileNotFoundError, match="clip 1 "):
         encoder.transform(mixed)
+    with pytest.raises(ValueError, match=r"2 of 14 clips .*owes a row"):
+        encoder.fit_transform(mixed)
+
+
+def test_broken_rows_can_be_left_out(encoder):
+    X = np.random.default_rng(0).standard_normal((6, 9000))
+    X[2, 5] = np.nan
+    with pytest.warns(UserWarning, match=r"(?s)1 of 6 clips were left out.*clip 2 contains NaN"):
+        encoder.set_params(on_error="skip").fit(X)
+    assert encoder.transform(X[:2]).shape[0] == 2
+
+
+def test_a_failed_fit_changes_nothing(fitted, waveforms):
+    encoder = joblib.hash(fitted.transform(waveforms))
+    again = pickle.loads(pickle.dumps(fitted))
+    with pytest.raises(FileNotFoundError):
+        again.set_params(sample_rate=8000).fit(["nowhere.wav", "nor here.wav"])
+    assert joblib.hash(again.transform(waveforms)) == encoder
+
+
+def test_a_device_that_is_not_there(encoder, waveforms):
+    with pytest.raises(ValueError, match="device='nonsense' cannot be used here"):
+        encoder.set_params(device="nonsense").fit(waveforms)
+
+
+def test_the_form_of_the_loss_matters(waveforms):
+    decoupled, plain = (
+        clone(TINY["contrastive"]).set_params(decoupled=value, n_epochs=3).fit(waveforms)
+        for value in (True, False)
+    )
+    assert decoupled.loss_curve_ != plain.loss_curve_
+
+
+def test_codes_and_likelihoods(waveforms):
+    encoder = clone(TINY["vq"]).fit(waveforms)
+    codes = encoder.tokenize(waveforms)
+    # A step is 80 ms, and belongs to the clip when half of it does.
+    n_frames = [len(w) // 160 + 1 for w in waveforms]
+    assert [len(c) for c in codes] == [max(1, (n + 4) // 8) for n in n_frames]
+    assert all(c.shape[1] == 4 for c in codes)
+    assert 0 <= min(c.min() for c in codes) <= max(c.max() for c in codes) < 8
+    scores = encoder.score_samples(waveforms)
+    np.testing.assert_array_equal(encoder.score_samples(waveforms[::-1])[::-1], scores)
+    assert (scores < 0).all()
+    assert encoder.score(waveforms) == pytest.approx(float(scores.mean()))
+    encoder.codebook_[:] = 0
+    assert np.abs(encoder.codebook_).max() > 0
 
 
 def test_nothing_left_to_learn_from(encoder, audio_files):
@@ -267,6 +325,7 @@ def test_overflowing_power_is_refused(encoder, waveforms):
     [
         ({"hop_length": 600}, "frames would leave gaps"),
         ({"n_fft": 511}, "n_fft=511 is odd"),
+        ({"window_frames": 100}, "window_frames=100 must be a multiple"),
         ({"n_epochs": "many"}, "n_epochs"),
         ({"precision": "int4"}, "precision"),
     ],

@@ -105,7 +105,7 @@ def test_a_store_is_used_again(folder, tmp_path, capsys):
         (["--encoders", "magic"], "There is no encoder 'magic'"),
         (["--protocol", "folds"], "protocol='folds' needs splits"),
         (["--json", "no/such/folder/figures.json"], "There is no folder to write"),
-        (["--device", "abacus"], "--device abacus cannot be used here"),
+        (["--device", "abacus"], "device='abacus' cannot be used here"),
     ],
 )
 def test_an_error_of_the_user_is_one_line(arguments, message, capsys):

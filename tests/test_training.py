@@ -54,9 +54,9 @@ def test_schedule_rises_then_falls():
 
 def test_seeded_blocks_are_alike_and_leave_no_trace():
     state = torch.random.get_rng_state()
-    with seeded(7, torch.device("cpu")):
+    with seeded(7):
         first = torch.rand(3)
-    with seeded(7, torch.device("cpu")):
+    with seeded(7):
         again = torch.rand(3)
     assert torch.equal(first, again)
     assert torch.equal(torch.random.get_rng_state(), state)
@@ -64,7 +64,7 @@ def test_seeded_blocks_are_alike_and_leave_no_trace():
 
 def test_threads_do_not_disturb_each_other():
     def draw(results, i):
-        with seeded(7, torch.device("cpu")):
+        with seeded(7):
             results[i] = torch.stack([torch.rand(100) for _ in range(200)])
 
     results = {}

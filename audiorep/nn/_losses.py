@@ -12,7 +12,7 @@ class NTXentLoss(nn.Module):
 
     Parameters
     ----------
-    temperature : float, default=0.15
+    temperature : float, default=0.5
         Divides the cosine similarities.
     decoupled : bool, default=True
         Leave the positive out of the denominator, so that easy rows still teach in small batches.
@@ -31,7 +31,7 @@ class NTXentLoss(nn.Module):
     0.5514
     """
 
-    def __init__(self, temperature: float = 0.15, decoupled: bool = True) -> None:
+    def __init__(self, temperature: float = 0.5, decoupled: bool = True) -> None:
         super().__init__()
         self.temperature = temperature
         self.decoupled = decoupled

@@ -82,7 +82,7 @@ class PatchAutoencoder(nn.Module):
 
     References
     ----------
-    Verma and Smith, A Framework for Generative and Contrastive Learning of Audio
+    Verma and Smith, A Framework for Contrastive and Generative Learning of Audio
     Representations, 2020.
 
     Examples
