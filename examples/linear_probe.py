@@ -21,7 +21,7 @@ print(f"{len(notes.data)} notes of {', '.join(notes.target_names)}")
 
 # %%
 # The encoder is one step of a pipeline, so it learns from the training folds only.
-for name, n_epochs in [("random weights", 0), ("trained", 60)]:
+for name, n_epochs in [("random weights", 0), ("trained", 40)]:
     model = make_pipeline(
         ContrastiveAudioEncoder(n_epochs=n_epochs, random_state=0), LogisticRegression()
     )
