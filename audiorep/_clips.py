@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 import torch
+from scipy.sparse import issparse
 from sklearn.utils.validation import validate_data
 from torch import Tensor
 
@@ -218,6 +219,8 @@ def _as_sequence(X: Any) -> list[Any] | None:
     """Return the clips of a sequence, or None where X is for scikit-learn to validate."""
     if isinstance(X, (str, bytes, os.PathLike)):
         raise ValueError(f"X is one path, {X!r}, but should hold many clips; pass [path].")
+    if issparse(X):
+        return None
     if isinstance(X, (Iterator, Set, Mapping)):
         raise ValueError(f"X is a {type(X).__name__}, but should be a sequence; pass list(X).")
     if hasattr(X, "columns") and hasattr(X, "to_numpy"):
