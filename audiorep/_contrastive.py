@@ -276,4 +276,4 @@ class ContrastiveAudioEncoder(BaseAudioEncoder):
             return math.ceil(self.n_epochs * steps_per_epoch)
         # A fixed budget suits hundreds and thousands of clips; a handful is learned sooner, and of
         # very many every one is seen ten times.
-        return min(3 * n_clips, max(500, math.ceil(10 * steps_per_epoch)))
+        return min(2 * n_clips, max(500, math.ceil(10 * steps_per_epoch)))

@@ -308,7 +308,7 @@ class VQTransformerEncoder(BaseAudioEncoder):
             return math.ceil(self.n_epochs * steps_per_epoch)
         # A fixed budget suits hundreds and thousands of clips; a handful is learned sooner, and of
         # very many every one is seen three times.
-        return min(3 * n_clips, max(500, math.ceil(3 * steps_per_epoch)))
+        return min(2 * n_clips, max(500, math.ceil(3 * steps_per_epoch)))
 
     def _heard(self, module: VQWindowEncoder, log_mels: LogMels) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield windows as the tokenizer hears them, for ever."""
