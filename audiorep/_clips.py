@@ -225,7 +225,9 @@ def _as_sequence(X: Any) -> list[Any] | None:
         raise ValueError(f"X is a {type(X).__name__}, but should be a sequence; pass list(X).")
     if hasattr(X, "columns") and hasattr(X, "to_numpy"):
         X = X.to_numpy()
-    if isinstance(X, np.ndarray) and X.ndim == 2 and any(_is_path(item) for item in X.flat):
+    # Only arrays of objects and of text can hold paths; a search through numbers would be long.
+    may_hold_paths = isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind in "OUT"
+    if may_hold_paths and any(_is_path(item) for item in X.flat):
         if X.shape[1] != 1:
             raise ValueError(f"X has {X.shape[1]} columns and holds paths; pass one column.")
         return list(X[:, 0])
