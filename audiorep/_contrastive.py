@@ -1,6 +1,7 @@
 """ContrastiveAudioEncoder and its objective."""
 
 import math
+from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -11,10 +12,11 @@ from torch import Tensor, nn
 from audiorep._base import BaseAudioEncoder
 from audiorep._log_mels import LogMels
 from audiorep._training import ProgressLine, train
-from audiorep.augmentations import ViewAugmentation
+from audiorep.augmentations._views import check_augmentation, make_augmentation
 from audiorep.nn import ConvBackbone, LogMelScaler, NTXentLoss, ProjectionHead, WindowEncoder
 
 _TIME_STRIDE = 16  # frames between positions of the backbone's deepest map
+_MAX_TIME_STRETCH = 0.25  # of the crops that views are made of
 
 
 class ConvWindowEncoder(WindowEncoder):
@@ -57,6 +59,8 @@ class ContrastiveObjective(nn.Module):
     ----------
     encoder : ConvWindowEncoder
         What is trained.
+    augmentation : nn.Module
+        Makes a view of each crop.
     projection_dim : int
         Length of the projections that are compared.
     temperature : float
@@ -68,13 +72,14 @@ class ContrastiveObjective(nn.Module):
     def __init__(
         self,
         encoder: ConvWindowEncoder,
+        augmentation: nn.Module,
         projection_dim: int,
         temperature: float,
         decoupled: bool,
     ) -> None:
         super().__init__()
         self.encoder = encoder
-        self.augmentation = ViewAugmentation()
+        self.augmentation = augmentation
         self.head = ProjectionHead(encoder.backbone.embedding_dim, projection_dim=projection_dim)
         self.loss = NTXentLoss(temperature, decoupled)
 
@@ -83,9 +88,8 @@ class ContrastiveObjective(nn.Module):
 
         Parameters
         ----------
-        crops : Tensor of shape (2 * batch, n_mels, n_crop_frames)
-            Log-mel power; rows ``i`` and ``batch + i`` are crops of one clip, a little longer
-            than a window.
+        crops : Tensor of shape (2 * batch, n_mels, n_frames)
+            Log-mel power; rows ``i`` and ``batch + i`` are crops of one clip.
         n_valid : Tensor of shape (2 * batch,)
             Frames of each crop that belong to the clip.
 
@@ -93,10 +97,7 @@ class ContrastiveObjective(nn.Module):
         -------
         Tensor of shape ()
         """
-        n_frames = self.encoder.n_frames
-        views, n_valid = self.augmentation(crops, n_valid)
-        embeddings = self.encoder(views[:, :, :n_frames], n_valid.clamp(max=n_frames))
-        projections = self.head(embeddings)
+        projections = self.head(self.encoder(self.augmentation(crops), n_valid))
         # Similarities in bfloat16 would be too coarse for a temperature well below one.
         with torch.autocast(projections.device.type, enabled=False):
             return self.loss(*projections.float().chunk(2))
@@ -131,6 +132,13 @@ class ContrastiveAudioEncoder(BaseAudioEncoder):
     decoupled : bool, default=True
         Leave the positive out of the loss's denominator, which suits small batches; False gives
         the loss of SimCLR.
+    augmentation : nn.Module, list of nn.Module or None, default=None
+        Makes the views out of crops, which begin anywhere and are stretched in time by up to a
+        quarter already: takes and returns log-mel power, natural logarithm, of shape (batch,
+        n_mels, n_frames), float32. The modules of a list are applied in order; an empty list
+        leaves the crops as they are. None means
+        :class:`~audiorep.augmentations.ViewAugmentation`. Copies are used, in training mode, and
+        their parameters, if any, are not trained.
     n_epochs : int or "auto", default="auto"
         How many times every clip is seen. "auto" takes fewer the more clips there are, and 0
         gives random weights: the cheapest control.
@@ -190,6 +198,7 @@ class ContrastiveAudioEncoder(BaseAudioEncoder):
         "projection_dim": [Interval(Integral, 2, None, closed="left")],
         "temperature": [Interval(Real, 0, None, closed="neither")],
         "decoupled": ["boolean"],
+        "augmentation": [nn.Module, list, tuple, None],
     }
     _n_parts = 3
 
@@ -205,6 +214,7 @@ class ContrastiveAudioEncoder(BaseAudioEncoder):
         projection_dim: int = 128,
         temperature: float = 0.5,
         decoupled: bool = True,
+        augmentation: nn.Module | Sequence[nn.Module] | None = None,
         n_epochs: int | str = "auto",
         batch_size: int = 64,
         learning_rate: float = 2e-3,
@@ -224,6 +234,7 @@ class ContrastiveAudioEncoder(BaseAudioEncoder):
         self.projection_dim = projection_dim
         self.temperature = temperature
         self.decoupled = decoupled
+        self.augmentation = augmentation
         self.n_epochs = n_epochs
         self.batch_size = batch_size
         self.learning_rate = learning_rate
@@ -240,6 +251,7 @@ class ContrastiveAudioEncoder(BaseAudioEncoder):
             raise ValueError(
                 f"window_frames={self.window_frames} must be a multiple of {_TIME_STRIDE}."
             )
+        check_augmentation(self.augmentation)
 
     def _settings(self) -> dict[str, Any]:
         return {"n_mels": self.n_mels, "n_frames": self.window_frames, "width": self.width}
@@ -254,13 +266,20 @@ class ContrastiveAudioEncoder(BaseAudioEncoder):
         assert isinstance(module, ConvWindowEncoder)
         module.scaler.set_statistics(*log_mels.mean_and_scale())
         objective = ContrastiveObjective(
-            module, self.projection_dim, self.temperature, self.decoupled
+            module,
+            make_augmentation(self.augmentation),
+            self.projection_dim,
+            self.temperature,
+            self.decoupled,
         )
         n_steps = self._n_steps(len(log_mels))
         self.loss_curve_ = train(
             objective.to(device),
             log_mels.batches(
-                self.batch_size, self.window_frames, self.window_frames * 5 // 4, n_crops=2
+                self.batch_size,
+                self.window_frames,
+                n_crops=2,
+                max_time_stretch=_MAX_TIME_STRETCH,
             ),
             n_steps=n_steps,
             learning_rate=self.learning_rate,

@@ -160,7 +160,9 @@ class LogMels:
         # A set of one value repeated has no spread; its rounding noise must not be blown up.
         return mean, max(variance, 1e-6) ** 0.5
 
-    def crops(self, which: Tensor, first: Tensor, width: int) -> tuple[Tensor, Tensor]:
+    def crops(
+        self, which: Tensor, first: Tensor, width: int, speed: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Cut one crop out of each of the clips `which`.
 
         Parameters
@@ -171,6 +173,9 @@ class LogMels:
             Frame of the clip where each crop begins.
         width : int
             Frames of a crop.
+        speed : Tensor of shape (batch,), default=None
+            Frames of the clip from one frame of the crop to the next; what lies in between is
+            interpolated. None means 1.
 
         Returns
         -------
@@ -179,14 +184,22 @@ class LogMels:
         n_valid : Tensor of shape (batch,)
             Frames of each crop that belong to the clip.
         """
-        lengths = self.lengths[which]
-        frame = first[:, None] + torch.arange(width, device=first.device)
-        frame = torch.minimum(frame, lengths[:, None] - 1)
-        rows = self.frames[self.starts[which][:, None] + frame]
-        return rows.float().transpose(1, 2), (lengths - first).clamp(max=width)
+        start, n_left = (self.starts[which] + first)[:, None], self.lengths[which] - first
+        step, last = torch.arange(width, device=first.device), n_left[:, None] - 1
+        if speed is None:
+            rows = self.frames[start + torch.minimum(step, last)].float()
+            return rows.transpose(1, 2), n_left.clamp(max=width)
+        offset = step * speed[:, None]
+        before = offset.long()
+        rows = torch.lerp(
+            self.frames[start + torch.minimum(before, last)].float(),
+            self.frames[start + torch.minimum(before + 1, last)].float(),
+            (offset - before)[:, :, None],
+        )
+        return rows.transpose(1, 2), (n_left / speed).ceil().long().clamp(max=width)
 
     def batches(
-        self, batch_size: int, window: int, width: int, n_crops: int = 1
+        self, batch_size: int, width: int, n_crops: int = 1, max_time_stretch: float = 0.0
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield random crops of the clips in random order, epoch after epoch, for ever.
 
@@ -194,12 +207,13 @@ class LogMels:
         ----------
         batch_size : int
             Clips of a batch; when there are fewer, a batch holds all.
-        window : int
-            Frames of a crop that should belong to the clip, if it is long enough.
         width : int
-            Frames of a crop: a margin more than `window`, for what stretches time.
+            Frames of a crop. Crops lie within their clip where that is long enough.
         n_crops : int, default=1
             Crops of every clip, drawn independently.
+        max_time_stretch : float, default=0.0
+            The duration of every crop is scaled by up to ``1 + max_time_stretch``, or down by as
+            much, uniformly in the logarithm.
 
         Yields
         ------
@@ -209,7 +223,19 @@ class LogMels:
             Frames of each crop that belong to the clip.
         """
         device = self.lengths.device
-        batch_size = min(batch_size, len(self))
+        limit = math.log1p(max_time_stretch)
+        for which in self._orders(min(batch_size, len(self))):
+            which = which.repeat(n_crops)
+            chance = torch.rand(2, len(which), device=device)
+            speed = ((2 * chance[0] - 1) * limit).exp()
+            # Whole frames, so that an unstretched crop is not interpolated.
+            room = (self.lengths[which] - 1 - speed * (width - 1)).clamp_min(0).floor()
+            first = torch.minimum(chance[1] * (room + 1), room).long()
+            yield self.crops(which, first, width, speed if limit else None)
+
+    def _orders(self, batch_size: int) -> Iterator[Tensor]:
+        """Yield the clips of one batch after the other, in random order, for ever."""
+        device = self.lengths.device
         order = torch.randperm(len(self), device=device)
         while True:
             if len(order) < batch_size:
@@ -217,7 +243,5 @@ class LogMels:
                 others = torch.randperm(len(self), device=device)
                 others = others[~torch.isin(others, order)]
                 order = torch.cat((order, others, order))
-            which, order = order[:batch_size].repeat(n_crops), order[batch_size:]
-            room = (self.lengths[which] - window).clamp_min(0)
-            first = (torch.rand(len(which), device=device) * (room + 1)).long()
-            yield self.crops(which, first, width)
+            yield order[:batch_size]
+            order = order[batch_size:]

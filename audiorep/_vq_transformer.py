@@ -22,6 +22,7 @@ from audiorep.nn import WindowEncoder
 from audiorep.nn._patches import valid_steps
 
 _HEAD_DIM = 64
+_MAX_TIME_STRETCH = 0.2  # of the crops whose codes are predicted
 
 
 class VQTransformerEncoder(BaseAudioEncoder):
@@ -292,7 +293,9 @@ class VQTransformerEncoder(BaseAudioEncoder):
         module.tokenizer.fit(self._heard(module, log_mels), n_steps=min(300, n_steps), dtype=dtype)
         self.loss_curve_ = train(
             CodePredictionObjective(module).to(device),
-            self._batches(log_mels),
+            log_mels.batches(
+                self.batch_size, self.window_frames, max_time_stretch=_MAX_TIME_STRETCH
+            ),
             n_steps=n_steps,
             learning_rate=self.learning_rate,
             weight_decay=self.weight_decay,
@@ -312,13 +315,5 @@ class VQTransformerEncoder(BaseAudioEncoder):
 
     def _heard(self, module: VQWindowEncoder, log_mels: LogMels) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield windows as the tokenizer hears them, for ever."""
-        width = self.window_frames
-        for crops, n_valid in self._batches(log_mels):
-            n_valid = n_valid.clamp(max=width)
-            yield module.listen(crops[:, :, :width], n_valid), n_valid
-
-    def _batches(self, log_mels: LogMels) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield one crop of as many clips as a batch has, for ever."""
-        yield from log_mels.batches(
-            self.batch_size, self.window_frames, self.window_frames * 6 // 5
-        )
+        for crops, n_valid in log_mels.batches(self.batch_size, self.window_frames):
+            yield module.listen(crops, n_valid), n_valid

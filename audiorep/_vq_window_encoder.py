@@ -139,10 +139,10 @@ class CodePredictionObjective(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.p_codes = p_codes
-        # Tempo changes before the codes are read, the rest after: codes stay aligned in time.
-        self.tempo = RandomResample(max_shift=0.0, max_mel_stretch=0.0, max_time_stretch=0.2)
-        self.pitch = RandomResample(max_time_stretch=0.0)
-        self.filters = nn.Sequential(
+        # Nothing that stretches time, which crops did before the codes were read: the codes and
+        # what is heard stay aligned.
+        self.augmentation = nn.Sequential(
+            RandomResample(max_time_stretch=0.0),
             RandomEqualizer(),
             RandomGain(),
             BackgroundMixing(),
@@ -156,8 +156,8 @@ class CodePredictionObjective(nn.Module):
 
         Parameters
         ----------
-        crops : Tensor of shape (batch, n_mels, n_crop_frames)
-            Log-mel power of crops a fifth longer than a window.
+        crops : Tensor of shape (batch, n_mels, n_frames)
+            Log-mel power.
         n_valid : Tensor of shape (batch,)
             Frames of each crop that belong to the clip.
 
@@ -166,7 +166,7 @@ class CodePredictionObjective(nn.Module):
         Tensor of shape ()
         """
         encoder = self.encoder
-        heard, codes, n_valid = self._make_task(crops, n_valid)
+        heard, codes = self._make_task(crops, n_valid)
         state = encoder.states(heard)[-1]
         valid = valid_steps(n_valid, codes.shape[1], encoder.grid)
         first = encoder.first_logits().expand(len(codes), -1, -1)
@@ -182,18 +182,16 @@ class CodePredictionObjective(nn.Module):
         return loss
 
     @torch.no_grad()
-    def _make_task(self, crops: Tensor, n_valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return what is heard, the codes to predict, and how many frames are valid."""
-        encoder, n_frames = self.encoder, self.encoder.n_frames
-        crops, n_valid = self.tempo(crops, n_valid)
-        crops, n_valid = crops[:, :, :n_frames], n_valid.clamp(max=n_frames)
+    def _make_task(self, crops: Tensor, n_valid: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what is heard, and the codes to predict."""
+        encoder = self.encoder
         codes = encoder.tokenizer.encode(encoder.listen(crops, n_valid))
-        view, _ = self.pitch(crops, n_valid)
-        heard = encoder.listen(self.filters(view), n_valid)
+        heard = encoder.listen(self.augmentation(crops), n_valid)
         decoded = encoder.tokenizer.decode(codes)
         through_codes = torch.rand(len(crops), 1, 1, device=crops.device) < self.p_codes
-        inside = torch.arange(n_frames, device=crops.device) < n_valid[:, None, None]
-        return torch.where(through_codes, decoded, heard) * inside, codes, n_valid
+        frame = torch.arange(encoder.n_frames, device=crops.device)
+        inside = frame < n_valid[:, None, None]
+        return torch.where(through_codes, decoded, heard) * inside, codes
 
 
 def _cross_entropy(logits: Tensor, codes: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ import pickle
 import subprocess
 import sys
 import warnings
+from typing import ClassVar
 
 import joblib
 import numpy as np
@@ -17,9 +18,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, LeaveOneGroupOut, cross_val_score
 from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.utils.estimator_checks import estimator_checks_generator, parametrize_with_checks
+from torch import nn
 
 from audiorep import ContrastiveAudioEncoder, VQTransformerEncoder
 from audiorep._resampling import resample_blocks
+from audiorep.augmentations import RandomGain, TimeMask, ViewAugmentation
 from audiorep.datasets import load_audio_folder, make_instrument_notes
 
 TINY = {
@@ -288,6 +291,84 @@ def test_the_form_of_the_loss_matters(waveforms):
         for value in (True, False)
     )
     assert decoupled.loss_curve_ != plain.loss_curve_
+
+
+class Recorder(nn.Module):
+    """Remembers, for all its copies, what passed through."""
+
+    seen: ClassVar[list] = []
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(()))
+        self.norm = nn.BatchNorm1d(64)
+
+    def forward(self, log_mel):
+        self.norm(log_mel)
+        self.seen.append((log_mel.shape, log_mel.dtype, self.training, self.weight.item()))
+        return log_mel * self.weight
+
+
+def test_augmentations_see_log_mels_and_are_not_trained(waveforms):
+    Recorder.seen.clear()
+    recorder = Recorder().eval()
+    before = joblib.hash(recorder.state_dict())
+    encoder = clone(TINY["contrastive"]).set_params(
+        augmentation=recorder, n_epochs=3, precision="bfloat16"
+    )
+    encoder.fit(waveforms)
+    assert set(Recorder.seen) == {(torch.Size([24, 64, 96]), torch.float32, True, 1.0)}
+    assert encoder.augmentation is recorder
+    assert joblib.hash(recorder.state_dict()) == before
+    assert not recorder.training
+    assert recorder.weight.requires_grad
+    assert recorder.weight.grad is None
+
+
+def test_augmentations_are_applied_in_order_and_have_an_effect(waveforms):
+    def curve(augmentation):
+        encoder = clone(TINY["contrastive"]).set_params(augmentation=augmentation)
+        return encoder.fit(waveforms).loss_curve_
+
+    gain, mask = RandomGain(10.0), TimeMask(50.0)
+    curves = [curve(a) for a in ([], gain, [gain, mask], [mask, gain], None)]
+    assert len({tuple(c) for c in curves}) == len(curves)
+    assert curve([gain]) == curve((gain,)) == curve(gain)
+    assert curve(ViewAugmentation()) == curve([*ViewAugmentation()]) == curve(None)
+
+
+def test_augmentation_as_scikit_learn_wants_it(audio_files):
+    encoder = clone(TINY["contrastive"]).set_params(augmentation=[RandomGain(2.0), TimeMask()])
+    assert "RandomGain(strength=2.0)" in repr(encoder)
+    copy = clone(encoder)
+    assert [type(part) for part in copy.augmentation] == [RandomGain, TimeMask]
+    assert copy.augmentation[0] is not encoder.augmentation[0]
+    fitted = pickle.loads(pickle.dumps(encoder.fit(audio_files)))
+    np.testing.assert_array_equal(fitted.transform(audio_files), encoder.transform(audio_files))
+    model = make_pipeline(encoder, LogisticRegression())
+    choices = [None, RandomGain(), [RandomGain(), TimeMask()], []]
+    search = GridSearchCV(
+        model, {"contrastiveaudioencoder__augmentation": choices}, cv=2, n_jobs=2, refit=False
+    )
+    search.fit(audio_files, [0, 1] * 6)
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+
+
+@pytest.mark.parametrize(
+    ("augmentation", "error", "message"),
+    [
+        ("noise", TypeError, "'augmentation' parameter"),
+        (RandomGain, TypeError, "'augmentation' parameter"),
+        ([RandomGain(), torch.sin], TypeError, r"augmentation\[1\] is .*sin.*torch.nn.Module"),
+        ([RandomGain], TypeError, r"augmentation\[0\] is <class"),
+        (nn.Flatten(), ValueError, r"of \(24, 64, 96\), .*, Flatten made \(24, 6144\)"),
+        ([RandomGain(), nn.Flatten(0)], ValueError, "Flatten made"),
+        (nn.GRU(96, 96), ValueError, "GRU made tuple"),
+    ],
+)
+def test_unusable_augmentations(waveforms, augmentation, error, message):
+    with pytest.raises(error, match=message):
+        clone(TINY["contrastive"]).set_params(augmentation=augmentation).fit(waveforms)
 
 
 def test_codes_and_likelihoods(waveforms):

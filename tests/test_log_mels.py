@@ -1,6 +1,7 @@
 """Log-mels, and the windows and crops cut out of them."""
 
-from itertools import pairwise
+import math
+from itertools import islice, pairwise
 
 import pytest
 import torch
@@ -78,6 +79,62 @@ def test_crops():
     assert crops[0, 0].tolist() == list(range(110, 118))
     assert crops[1, 0].tolist() == [2, 3, 4, 4, 4, 4, 4, 4]
     assert crops[2, 1].tolist() == [145, 146, 147, 148, 149, 149, 149, 149]
+
+
+def test_crops_at_a_speed_read_between_frames():
+    log_mels = LogMels([ramp(5), ramp(50) + 100])
+    which, first = torch.tensor([1, 0, 1]), torch.tensor([10, 2, 44])
+    crops, n_valid = log_mels.crops(which, first, 8, torch.tensor([1.25, 0.5, 1.0]))
+    assert crops[0, 0].tolist() == [110, 111.25, 112.5, 113.75, 115, 116.25, 117.5, 118.75]
+    assert crops[1, 0].tolist() == [2, 2.5, 3, 3.5, 4, 4, 4, 4]
+    assert crops[2, 1].tolist() == [144, 145, 146, 147, 148, 149, 149, 149]
+    assert n_valid.tolist() == [8, 6, 6]
+
+
+def test_crops_at_speed_one_are_crops():
+    log_mels = LogMels([torch.randn(3, n) for n in (5, 50)])
+    which, first = torch.tensor([1, 0, 1]), torch.tensor([10, 2, 45])
+    plain = log_mels.crops(which, first, 8)
+    read = log_mels.crops(which, first, 8, torch.ones(3))
+    assert all(torch.equal(a, b) for a, b in zip(plain, read, strict=True))
+
+
+def test_batches_stretch_time_evenly_in_the_logarithm_and_stay_inside():
+    torch.manual_seed(0)
+    log_mels = LogMels([ramp(500) for _ in range(64)])
+    crops, n_valid = zip(*islice(log_mels.batches(64, 96, 2, 0.25), 20), strict=True)
+    read = torch.cat(crops)[:, 0]
+    assert read.shape == (2560, 96)
+    assert (torch.cat(n_valid) == 96).all()
+    speed = read.diff(dim=1)
+    torch.testing.assert_close(speed, speed[:, :1].expand_as(speed), atol=1e-3, rtol=0)
+    where = speed[:, 0].log() / math.log(1.25)
+    assert torch.histc(where, 4, -1, 1).min() > 0.2 * len(where)
+    assert where.abs().max() <= 1 + 1e-3
+    assert read.min() == 0
+    assert read.max() > 498
+
+
+def test_every_clip_once_an_epoch_and_never_twice_in_a_batch():
+    torch.manual_seed(0)
+    log_mels = LogMels([torch.full((1, 3), float(i)) for i in range(10)])
+    batches = list(islice(log_mels.batches(4, 2), 10))
+    seen = torch.cat([crops[:, 0, 0] for crops, _ in batches])
+    assert all(len(set(crops[:, 0, 0].tolist())) == 4 for crops, _ in batches)
+    assert torch.bincount(seen.long()).tolist() == [4] * 10
+
+
+@pytest.mark.parametrize("n_frames", [1, 40, 80, 96, 100])
+def test_short_clips_begin_at_their_start_and_say_how_long_they_are(n_frames):
+    torch.manual_seed(0)
+    log_mels = LogMels([ramp(n_frames)] * 2)
+    for crops, n_valid in islice(log_mels.batches(2, 96, 2, 0.25), 20):
+        inside = n_valid < 96
+        assert (crops[inside, 0, 0] == 0).all()
+        assert (crops[inside, 0, -1] == n_frames - 1).all()
+        if n_frames > 2:
+            # The second value of a ramp is the speed at which it was read.
+            assert n_valid[inside].tolist() == (n_frames / crops[inside, 0, 1]).ceil().tolist()
 
 
 def test_mean_and_scale():
