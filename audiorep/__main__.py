@@ -51,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
         description=(
             "Fit each encoder on the training clips of every fold, without labels; classify its "
             "features by logistic regression; print accuracy and unweighted average recall on "
-            "the test clips."
+            "the test clips, beside those of the same network trained with labels."
         ),
     )
     add = evaluate.add_argument
@@ -75,7 +75,8 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--encoders",
         metavar="NAME,NAME",
-        help="some rows of the table only, by name, parted by commas",
+        help="some rows of the table only, by name, parted by commas (default: all; with the "
+        "synthetic notes, all but supervised)",
     )
     add(
         "--n-epochs",
@@ -109,7 +110,7 @@ def _epochs(text: str) -> int | str:
 def _evaluate(options: argparse.Namespace) -> int:
     # Imported late, so that --help and --version come at once.
     from audiorep._training import resolve_device
-    from audiorep.evaluation._entries import standard_entries
+    from audiorep.evaluation._entries import SUPERVISED, standard_entries
     from audiorep.evaluation._environment import machine, versions
     from audiorep.evaluation._linear import Evaluation
 
@@ -123,6 +124,8 @@ def _evaluate(options: argparse.Namespace) -> int:
     if n_epochs is None:
         n_epochs = _SYNTHETIC_EPOCHS if options.data is None else "auto"
     encoders, unions = standard_entries(names, n_epochs=n_epochs, device=options.device)
+    if names is None and options.data is None:
+        encoders.pop(SUPERVISED, None)  # a first look has three minutes
     title, data, groups, splits = _load(options.data, options.protocol)
     evaluation = Evaluation(
         encoders,

@@ -1,12 +1,12 @@
-"""What both encoders share: fit and transform, parameters, reading, pickling."""
+"""What estimators share: parameters, reading, training, pickling; and what both encoders do."""
 
 import sys
 import time
 import warnings
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from numbers import Integral, Real
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -31,11 +31,21 @@ from audiorep.nn import LogMel, WindowEncoder
 _FORMAT_VERSION = 1
 
 
-class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
-    """Base class of the encoders.
+class TrainingSet(NamedTuple):
+    """The clips of a fit, read and checked, and where to compute."""
 
-    A subclass describes a `WindowEncoder` (`_settings`), makes it (`_build`) and trains it
-    (`_train`); all else is here.
+    log_mels: LogMels
+    used: list[int]  # positions in X of the clips that log_mels holds
+    log_mel_settings: dict[str, int]
+    device: torch.device
+    dtype: torch.dtype
+
+
+class BaseAudioEstimator(BaseEstimator):
+    """Base class of what trains a `WindowEncoder` on clips.
+
+    A subclass makes the module from plain numbers (`_build`); reading, training and pickling are
+    here.
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
@@ -53,8 +63,6 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         "verbose": ["verbose"],
         "random_state": ["random_state"],
     }
-    _n_parts: ClassVar[int]  # equal parts of a clip whose means are features of their own
-
     sample_rate: int
     n_fft: int
     hop_length: int
@@ -70,14 +78,161 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     random_state: Any
     module_: Any
 
-    @abstractmethod
-    def _settings(self) -> dict[str, Any]:
-        """Return the constructor arguments of the module, as plain numbers."""
-
     @staticmethod
     @abstractmethod
     def _build(settings: dict[str, Any]) -> WindowEncoder:
         """Return the module that `settings` describes, with fresh weights."""
+
+    # ------------------------------------------------------------------ fit
+
+    def _check_fit(self, X: Any) -> Clips:
+        """Check the parameters and what kind of input X is."""
+        self._check_parameters()
+        resolve_device(self.device)
+        return check_clips(
+            self,
+            X,
+            sample_rate=self.sample_rate,
+            reset=True,
+            min_clips=2,
+            finite=self.on_error == "raise",
+        )
+
+    def _read_training_set(self, clips: Clips, every_clip: bool = False) -> TrainingSet:
+        """Read all clips; with `every_clip`, to leave one out is an error."""
+        device = resolve_device(self.device)
+        dtype = resolve_precision(self.precision, device)
+        settings = {
+            name: getattr(self, name) for name in ("sample_rate", "n_fft", "hop_length", "n_mels")
+        }
+        log_mels, used = self._read(clips, LogMel(**settings), every_clip)
+        return TrainingSet(log_mels, used, settings, device, dtype)
+
+    def _trained(
+        self,
+        training_set: TrainingSet,
+        settings: dict[str, Any],
+        train: Callable[[Any, LogMels, torch.device, torch.dtype], None],
+    ) -> WindowEncoder:
+        """Build the module that `settings` describes, let `train` train it, and return it."""
+        log_mels, device = training_set.log_mels, training_set.device
+        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        with seeded(seed):
+            module = self._build(settings).to(device)
+            train(module, log_mels.to(device), device, training_set.dtype)
+        log_mels.to(torch.device("cpu"))
+        return module.to("cpu").eval().requires_grad_(False)
+
+    def _check_parameters(self) -> None:
+        """Check what depends on several parameters together."""
+        if self.hop_length > self.n_fft:
+            raise ValueError(
+                f"hop_length={self.hop_length} is larger than n_fft={self.n_fft}, so frames would "
+                "leave gaps; use hop_length <= n_fft."
+            )
+        if self.n_fft % 2:
+            raise ValueError(f"n_fft={self.n_fft} is odd; use an even number.")
+
+    def _read(self, clips: Clips, log_mel: LogMel, every_clip: bool) -> tuple[LogMels, list[int]]:
+        """Compute the log-mels of clips, and tell of which: broken ones may be left out."""
+        started = time.monotonic()
+        if self.on_error == "raise":
+            # All headers first: a missing file is found before an hour of work.
+            for i in range(len(clips)):
+                clips.check(i)
+        log_mels: list[Tensor] = []
+        used: list[int] = []
+        errors: list[str] = []
+        for i in range(len(clips)):
+            try:
+                clips.check(i)
+                log_mels.append(torch.cat(list(levelled_blocks(clips, i, log_mel)), dim=1))
+                used.append(i)
+            except (ValueError, OSError) as error:
+                if self.on_error == "raise":
+                    raise
+                errors.append(str(error))
+        if errors and every_clip:
+            raise ValueError(
+                f"{len(errors)} of {len(clips)} clips cannot be used, and fit_transform owes a "
+                "row for each; call fit on all of them and transform on the good ones:\n"
+                + "\n".join(errors)
+            )
+        if errors:
+            warnings.warn(
+                f"{len(errors)} of {len(clips)} clips were left out:\n" + "\n".join(errors),
+                stacklevel=6,
+            )
+        if len(log_mels) < 2:
+            raise ValueError(
+                f"Only {len(log_mels)} of {len(clips)} clips can be used, and learning needs two "
+                "at least."
+            )
+        if self.verbose:
+            seconds = sum(x.shape[1] for x in log_mels) * self.hop_length / self.sample_rate
+            print(
+                f"{type(self).__name__}: read {len(log_mels)} clips, {seconds:.0f} s of sound, "
+                f"in {time.monotonic() - started:.1f} s",
+                file=sys.stderr,
+                flush=True,
+            )
+        return LogMels(log_mels), used
+
+    def _sources(self, X: Any) -> Iterator[Source]:
+        """Validate X, then return its clips' log-mels one by one."""
+        settings = self._log_mel_settings
+        clips = check_clips(self, X, sample_rate=settings["sample_rate"], reset=False)
+        lengths = []
+        for i in range(len(clips)):
+            clips.check(i)
+            lengths.append(clips.n_timesteps(i) // settings["hop_length"] + 1)
+        log_mel = LogMel(**settings)
+        return (Source(n, levelled_blocks(clips, i, log_mel)) for i, n in enumerate(lengths))
+
+    # ------------------------------------------------------------------ state
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.string = True
+        return tags
+
+    def __getstate__(self) -> dict[str, Any]:
+        state: dict[str, Any] = dict(super().__getstate__())
+        if "module_" in state:
+            weights = state["module_"].state_dict()
+            state["module_"] = {name: tensor.numpy() for name, tensor in weights.items()}
+            state["_format_version"] = _FORMAT_VERSION
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        version = state.pop("_format_version", _FORMAT_VERSION)
+        if version != _FORMAT_VERSION:
+            raise ValueError(
+                f"This {type(self).__name__} was saved in format {version}, but this version of "
+                f"audiorep reads format {_FORMAT_VERSION}; load it with the version that saved it."
+            )
+        if "module_" in state:
+            state = dict(state)
+            module = self._build(state["_module_settings"])
+            # Copied, for joblib may have mapped the arrays from a file that must not change.
+            weights = {name: torch.tensor(array) for name, array in state["module_"].items()}
+            module.load_state_dict(weights)
+            state["module_"] = module.eval().requires_grad_(False)
+        super().__setstate__(state)
+
+
+class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseAudioEstimator):
+    """Base class of the encoders.
+
+    A subclass describes a `WindowEncoder` (`_settings`), makes it (`_build`) and trains it
+    (`_train`); all else is here.
+    """
+
+    _n_parts: ClassVar[int]  # equal parts of a clip whose means are features of their own
+
+    @abstractmethod
+    def _settings(self) -> dict[str, Any]:
+        """Return the constructor arguments of the module, as plain numbers."""
 
     @abstractmethod
     def _train(
@@ -142,89 +297,19 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
 
     def _fit(self, X: Any, every_clip: bool = False) -> Pooled:
         """Fit, and return the pooled features of the clips that were used."""
-        self._check_parameters()
-        device = resolve_device(self.device)
-        dtype = resolve_precision(self.precision, device)
-        clips = check_clips(
-            self,
-            X,
-            sample_rate=self.sample_rate,
-            reset=True,
-            min_clips=2,
-            finite=self.on_error == "raise",
-        )
-        log_mel_settings = {
-            name: getattr(self, name) for name in ("sample_rate", "n_fft", "hop_length", "n_mels")
-        }
-        log_mels = self._read(clips, LogMel(**log_mel_settings), every_clip)
-        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        training_set = self._read_training_set(self._check_fit(X), every_clip)
         module_settings = self._settings()
-        with seeded(seed):
-            module = self._build(module_settings).to(device)
-            self._train(module, log_mels.to(device), device, dtype)
-        log_mels.to(torch.device("cpu"))
-        module = module.to("cpu").eval().requires_grad_(False)
+        module = self._trained(training_set, module_settings, self._train)
+        log_mels = training_set.log_mels
         sources = [
             Source(int(log_mels.lengths[i]), [log_mels.clip(i)]) for i in range(len(log_mels))
         ]
-        pooled = pool_clips(module, sources, device, self._n_parts)
+        pooled = pool_clips(module, sources, training_set.device, self._n_parts)
         # Together and at the end, so that a fit that fails leaves the encoder as it was.
-        self._log_mel_settings, self._module_settings = log_mel_settings, module_settings
+        self._log_mel_settings = training_set.log_mel_settings
+        self._module_settings = module_settings
         self.module_, self.readout_ = module, self._make_readout().fit(*pooled)
         return pooled
-
-    def _check_parameters(self) -> None:
-        """Check what depends on several parameters together."""
-        if self.hop_length > self.n_fft:
-            raise ValueError(
-                f"hop_length={self.hop_length} is larger than n_fft={self.n_fft}, so frames would "
-                "leave gaps; use hop_length <= n_fft."
-            )
-        if self.n_fft % 2:
-            raise ValueError(f"n_fft={self.n_fft} is odd; use an even number.")
-
-    def _read(self, clips: Clips, log_mel: LogMel, every_clip: bool) -> LogMels:
-        """Compute every clip's log-mel; leave out broken clips where that was asked for."""
-        started = time.monotonic()
-        if self.on_error == "raise":
-            # All headers first: a missing file is found before an hour of work.
-            for i in range(len(clips)):
-                clips.check(i)
-        log_mels: list[Tensor] = []
-        errors: list[str] = []
-        for i in range(len(clips)):
-            try:
-                clips.check(i)
-                log_mels.append(torch.cat(list(levelled_blocks(clips, i, log_mel)), dim=1))
-            except (ValueError, OSError) as error:
-                if self.on_error == "raise":
-                    raise
-                errors.append(str(error))
-        if errors and every_clip:
-            raise ValueError(
-                f"{len(errors)} of {len(clips)} clips cannot be used, and fit_transform owes a "
-                "row for each; call fit on all of them and transform on the good ones:\n"
-                + "\n".join(errors)
-            )
-        if errors:
-            warnings.warn(
-                f"{len(errors)} of {len(clips)} clips were left out:\n" + "\n".join(errors),
-                stacklevel=5,
-            )
-        if len(log_mels) < 2:
-            raise ValueError(
-                f"Only {len(log_mels)} of {len(clips)} clips can be used, and learning needs two "
-                "at least."
-            )
-        if self.verbose:
-            seconds = sum(x.shape[1] for x in log_mels) * self.hop_length / self.sample_rate
-            print(
-                f"{type(self).__name__}: read {len(log_mels)} clips, {seconds:.0f} s of sound, "
-                f"in {time.monotonic() - started:.1f} s",
-                file=sys.stderr,
-                flush=True,
-            )
-        return LogMels(log_mels)
 
     # ------------------------------------------------------------------ transform
 
@@ -276,49 +361,11 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         seconds = np.float32(settings["hop_length"] / settings["sample_rate"])
         return [f.features for f in frames], [f.centres * seconds for f in frames]
 
-    def _sources(self, X: Any) -> Iterator[Source]:
-        """Validate X, then return its clips' log-mels one by one."""
-        settings = self._log_mel_settings
-        clips = check_clips(self, X, sample_rate=settings["sample_rate"], reset=False)
-        lengths = []
-        for i in range(len(clips)):
-            clips.check(i)
-            lengths.append(clips.n_timesteps(i) // settings["hop_length"] + 1)
-        log_mel = LogMel(**settings)
-        return (Source(n, levelled_blocks(clips, i, log_mel)) for i, n in enumerate(lengths))
-
-    # ------------------------------------------------------------------ state
-
     @property
     def _n_features_out(self) -> int:
         return self.readout_.n_features_out
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
-        tags.input_tags.string = True
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
-
-    def __getstate__(self) -> dict[str, Any]:
-        state: dict[str, Any] = dict(super().__getstate__())
-        if "module_" in state:
-            weights = state["module_"].state_dict()
-            state["module_"] = {name: tensor.numpy() for name, tensor in weights.items()}
-            state["_format_version"] = _FORMAT_VERSION
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        version = state.pop("_format_version", _FORMAT_VERSION)
-        if version != _FORMAT_VERSION:
-            raise ValueError(
-                f"This {type(self).__name__} was saved in format {version}, but this version of "
-                f"audiorep reads format {_FORMAT_VERSION}; load it with the version that saved it."
-            )
-        if "module_" in state:
-            state = dict(state)
-            module = self._build(state["_module_settings"])
-            # Copied, for joblib may have mapped the arrays from a file that must not change.
-            weights = {name: torch.tensor(array) for name, array in state["module_"].items()}
-            module.load_state_dict(weights)
-            state["module_"] = module.eval().requires_grad_(False)
-        super().__setstate__(state)

@@ -16,7 +16,7 @@ from audiorep.augmentations._views import check_augmentation, make_augmentation
 from audiorep.nn import ConvBackbone, LogMelScaler, NTXentLoss, ProjectionHead, WindowEncoder
 
 _TIME_STRIDE = 16  # frames between positions of the backbone's deepest map
-_MAX_TIME_STRETCH = 0.25  # of the crops that views are made of
+MAX_TIME_STRETCH = 0.25  # of the crops that views are made of
 
 
 class ConvWindowEncoder(WindowEncoder):
@@ -247,10 +247,7 @@ class ContrastiveAudioEncoder(BaseAudioEncoder):
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
-        if self.window_frames % _TIME_STRIDE:
-            raise ValueError(
-                f"window_frames={self.window_frames} must be a multiple of {_TIME_STRIDE}."
-            )
+        check_window_frames(self.window_frames)
         check_augmentation(self.augmentation)
 
     def _settings(self) -> dict[str, Any]:
@@ -272,27 +269,33 @@ class ContrastiveAudioEncoder(BaseAudioEncoder):
             self.temperature,
             self.decoupled,
         )
-        n_steps = self._n_steps(len(log_mels))
         self.loss_curve_ = train(
             objective.to(device),
             log_mels.batches(
                 self.batch_size,
                 self.window_frames,
                 n_crops=2,
-                max_time_stretch=_MAX_TIME_STRETCH,
+                max_time_stretch=MAX_TIME_STRETCH,
             ),
-            n_steps=n_steps,
+            n_steps=n_training_steps(self.n_epochs, len(log_mels), self.batch_size),
             learning_rate=self.learning_rate,
             weight_decay=self.weight_decay,
             dtype=dtype,
             progress=ProgressLine(type(self).__name__) if self.verbose else None,
         )
 
-    def _n_steps(self, n_clips: int) -> int:
-        """Return how many steps of the optimiser to take."""
-        steps_per_epoch = n_clips / min(self.batch_size, n_clips)
-        if isinstance(self.n_epochs, Integral):
-            return math.ceil(self.n_epochs * steps_per_epoch)
-        # A fixed budget suits hundreds and thousands of clips; a handful is learned sooner, and of
-        # very many every one is seen ten times.
-        return min(2 * n_clips, max(500, math.ceil(10 * steps_per_epoch)))
+
+def check_window_frames(window_frames: int) -> None:
+    """Raise a ValueError where positions of the deepest map would not fill a window."""
+    if window_frames % _TIME_STRIDE:
+        raise ValueError(f"window_frames={window_frames} must be a multiple of {_TIME_STRIDE}.")
+
+
+def n_training_steps(n_epochs: int | str, n_clips: int, batch_size: int) -> int:
+    """Return how many steps of the optimiser to take."""
+    steps_per_epoch = n_clips / min(batch_size, n_clips)
+    if n_epochs != "auto":
+        return math.ceil(int(n_epochs) * steps_per_epoch)
+    # A fixed budget suits hundreds and thousands of clips; a handful is learned sooner, and of
+    # very many every one is seen ten times.
+    return min(2 * n_clips, max(500, math.ceil(10 * steps_per_epoch)))

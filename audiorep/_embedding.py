@@ -56,14 +56,19 @@ def iter_batches(sources: Iterable[Source], width: int, hop: int, grid: int) -> 
         yield Batch(owners, n_frames, cut)
 
 
+def iter_overlapping(module: WindowEncoder, sources: Iterable[Source]) -> Iterator[Batch]:
+    """Cut clips into windows that suit a module, half a window apart."""
+    width = module.n_frames
+    hop = max(1, width // 2 // module.grid) * module.grid
+    return iter_batches(sources, width, hop, module.grid)
+
+
 def iter_feature_maps(
     module: WindowEncoder, sources: Iterable[Source], device: torch.device
 ) -> Iterator[tuple[Batch, list[Tensor]]]:
-    """Run the overlapping windows of clips through a module, half a window apart."""
+    """Run the overlapping windows of clips through a module."""
     module = on_device(module, device)
-    width = module.n_frames
-    hop = max(1, width // 2 // module.grid) * module.grid
-    for batch in iter_batches(sources, width, hop, module.grid):
+    for batch in iter_overlapping(module, sources):
         with torch.inference_mode():
             maps = module.feature_maps(*batch.tensors(device))
         yield batch, maps

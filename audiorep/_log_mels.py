@@ -222,20 +222,16 @@ class LogMels:
         n_valid : Tensor of shape (n_crops * batch_size,)
             Frames of each crop that belong to the clip.
         """
-        device = self.lengths.device
-        limit = math.log1p(max_time_stretch)
-        for which in self._orders(min(batch_size, len(self))):
-            which = which.repeat(n_crops)
-            chance = torch.rand(2, len(which), device=device)
-            speed = ((2 * chance[0] - 1) * limit).exp()
-            # Whole frames, so that an unstretched crop is not interpolated.
-            room = (self.lengths[which] - 1 - speed * (width - 1)).clamp_min(0).floor()
-            first = torch.minimum(chance[1] * (room + 1), room).long()
-            yield self.crops(which, first, width, speed if limit else None)
+        for which in self.positions(batch_size):
+            yield self.random_crops(which.repeat(n_crops), width, max_time_stretch)
 
-    def _orders(self, batch_size: int) -> Iterator[Tensor]:
-        """Yield the clips of one batch after the other, in random order, for ever."""
+    def positions(self, batch_size: int) -> Iterator[Tensor]:
+        """Yield the positions of the clips of a batch, of shape (batch_size,), for ever.
+
+        The order is random in each epoch; when there are fewer clips, a batch holds all.
+        """
         device = self.lengths.device
+        batch_size = min(batch_size, len(self))
         order = torch.randperm(len(self), device=device)
         while True:
             if len(order) < batch_size:
@@ -245,3 +241,15 @@ class LogMels:
                 order = torch.cat((order, others, order))
             yield order[:batch_size]
             order = order[batch_size:]
+
+    def random_crops(
+        self, which: Tensor, width: int, max_time_stretch: float = 0.0
+    ) -> tuple[Tensor, Tensor]:
+        """Cut a crop out of each of the clips `which`, at random; see `batches` and `crops`."""
+        limit = math.log1p(max_time_stretch)
+        chance = torch.rand(2, len(which), device=which.device)
+        speed = ((2 * chance[0] - 1) * limit).exp()
+        # Whole frames, so that an unstretched crop is not interpolated.
+        room = (self.lengths[which] - 1 - speed * (width - 1)).clamp_min(0).floor()
+        first = torch.minimum(chance[1] * (room + 1), room).long()
+        return self.crops(which, first, width, speed if limit else None)

@@ -63,6 +63,8 @@ DATA_SETS = {
 ELSEWHERE = "BYOL-A, pretrained on AudioSet \\*"
 BYOL_A = {"esc10": 92.3, "fsdd": 69.2, "drums": 69.6, "instruments": 97.3, "ravdess": 57.6}
 
+SUPERVISED = "supervised"
+
 # The rows, from controls to what is judged; others that are stored follow.
 ROWS = (
     CHANCE,
@@ -70,7 +72,7 @@ ROWS = (
     "MFCC statistics",
     "contrastive untrained",
     "VQ-transformer untrained",
-    "supervised",
+    SUPERVISED,
     "contrastive",
     "VQ-transformer",
     "both",
@@ -235,7 +237,14 @@ def _legend(found: dict[str, dict[str, list[dict[str, Any]]]]) -> list[str]:
         f"{DATA_SETS[name].title}: {DATA_SETS[name].held_out}, {_seed_counts(rows)}"
         for name, rows in found.items()
     )
-    not_converged = sum(record["n_not_converged"] for record in records)
+    linear = [record for record in records if record["encoder"] != SUPERVISED]
+    not_converged = sum(record["n_not_converged"] for record in linear)
+    supervised = ""
+    if len(linear) < len(records):
+        supervised = (
+            "Supervised: the network, views and budget of the contrastive encoder, trained with "
+            "the labels of the training clips. "
+        )
     machines = _distinct(
         f"{m['processor']}, {m['n_cores']} cores" for m in (r["machine"] for r in records)
     )
@@ -247,7 +256,8 @@ def _legend(found: dict[str, dict[str, list[dict[str, Any]]]]) -> list[str]:
         f"Mean ± standard deviation over folds. Held out: {protocols}. Encoders with default "
         "parameters, fitted without labels on the training clips of each fold; "
         "`LogisticRegression()` with default parameters on their features, which did not "
-        f"converge in {not_converged} of {len(records)} fits. UAR: unweighted average recall.",
+        f"converge in {not_converged} of {len(linear)} fits. {supervised}"
+        "UAR: unweighted average recall.",
         "",
         "\\* Measured elsewhere on the same files and folds, not by the script below.",
         "",

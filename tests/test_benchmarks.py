@@ -62,6 +62,17 @@ def test_the_table_is_made_from_stored_results(benchmark, tmp_path):
     assert "on abacus, 2 cores; audiorep 0; commit abc and unknown." in table
 
 
+def test_the_supervised_row_is_no_linear_fit(benchmark, tmp_path):
+    store = benchmark.ResultStore(tmp_path / "esc10.jsonl")
+    store.append(record("contrastive", "1", 0, 0.9))
+    assert "did not converge in 0 of 1 fits. UAR" in benchmark.render(tmp_path)
+    store.append(record("supervised", "1", 0, 0.8, n_features=None))
+    table = benchmark.render(tmp_path)
+    assert "did not converge in 0 of 1 fits. Supervised: the network" in table
+    rows = [line.split(" | ")[0] for line in table.splitlines()]
+    assert rows.index("| supervised") < rows.index("| contrastive")
+
+
 def test_the_table_goes_between_its_markers(benchmark, tmp_path):
     readme = tmp_path / "README.md"
     readme.write_text("before\n")

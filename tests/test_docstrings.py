@@ -46,9 +46,16 @@ def test_docstring_has_an_example(name):
     assert abstract or ">>>" in inspect.getdoc(thing), f"{name} has no example"
 
 
-@pytest.mark.parametrize("name", ["ContrastiveAudioEncoder", "VQTransformerEncoder"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "audiorep.ContrastiveAudioEncoder",
+        "audiorep.VQTransformerEncoder",
+        "audiorep.evaluation.SupervisedAudioClassifier",
+    ],
+)
 def test_every_parameter_is_documented_with_its_default(name):
-    encoder_class = resolve(f"audiorep.{name}")
+    encoder_class = resolve(name)
     text = inspect.getdoc(encoder_class)
     for parameter in inspect.signature(encoder_class).parameters.values():
         default = parameter.default

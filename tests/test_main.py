@@ -70,6 +70,17 @@ def test_the_built_in_set_needs_no_folder(capsys):
     assert "over 3 folds" in out
 
 
+@pytest.mark.parametrize("with_folder", [True, False])
+def test_a_first_look_leaves_the_supervised_row_out(folder, with_folder, capsys, monkeypatch):
+    entries = {"statistics": LogMelStatistics(), "supervised": MFCCStatistics()}
+    monkeypatch.setattr(_entries, "standard_entries", lambda *_, **__: (dict(entries), {}))
+    data = [str(folder)] if with_folder else []
+    assert main(["evaluate", *data, "--quiet"]) == 0
+    assert ("\nsupervised " in capsys.readouterr().out) == with_folder
+    assert main(["evaluate", *data, "--quiet", "--encoders", "supervised"]) == 0
+    assert "\nsupervised " in capsys.readouterr().out
+
+
 def test_a_protocol_can_be_chosen(folder, capsys):
     assert main(["evaluate", str(folder), *QUICK, "--protocol", "groups"]) == 0
     assert "held out: g0, g1, g2, g3, g4, g5" in capsys.readouterr().out

@@ -5,12 +5,14 @@ from audiorep.evaluation._linear import linear_evaluation
 from audiorep.evaluation._protocols import protocol_splits
 from audiorep.evaluation._result import LinearEvaluation
 from audiorep.evaluation._store import ResultStore
+from audiorep.evaluation._supervised import SupervisedAudioClassifier
 
 __all__ = [
     "LinearEvaluation",
     "LogMelStatistics",
     "MFCCStatistics",
     "ResultStore",
+    "SupervisedAudioClassifier",
     "linear_evaluation",
     "protocol_splits",
 ]

@@ -4,21 +4,23 @@ from typing import Any
 
 from audiorep import ContrastiveAudioEncoder, VQTransformerEncoder
 from audiorep.evaluation._baselines import LogMelStatistics, MFCCStatistics
+from audiorep.evaluation._supervised import SupervisedAudioClassifier
 
 BOTH = "both"
+SUPERVISED = "supervised"
 
 
 def standard_entries(
     names: list[str] | None = None, *, n_epochs: int | str = "auto", device: str = "auto"
 ) -> tuple[dict[str, Any], dict[str, tuple[str, ...]]]:
-    """Return the encoders of the standard comparison, and their unions.
+    """Return the encoders of the standard comparison, with a supervised control, and their unions.
 
     Parameters
     ----------
     names : list of str, default=None
         Which entries to return. None means all. What "both" is made of comes with it.
     n_epochs : int or "auto", default="auto"
-        For how long the trained encoders train.
+        For how long what is trained trains.
     device : str, default="auto"
         Where they compute.
 
@@ -37,6 +39,7 @@ def standard_entries(
         "MFCC statistics": MFCCStatistics(),
         "contrastive untrained": ContrastiveAudioEncoder(n_epochs=0, device=device),
         "VQ-transformer untrained": VQTransformerEncoder(n_epochs=0, device=device),
+        SUPERVISED: SupervisedAudioClassifier(n_epochs=n_epochs, device=device),
         "contrastive": ContrastiveAudioEncoder(n_epochs=n_epochs, device=device),
         "VQ-transformer": VQTransformerEncoder(n_epochs=n_epochs, device=device),
     }

@@ -1,0 +1,409 @@
+"""The supervised control: the encoders' network, trained with labels."""
+
+from collections.abc import Iterator
+from functools import partial
+from numbers import Integral
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from sklearn.base import ClassifierMixin, _fit_context
+from sklearn.utils import Tags, assert_all_finite, check_consistent_length, column_or_1d
+from sklearn.utils._param_validation import Interval
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor, nn
+
+from audiorep._base import BaseAudioEstimator
+from audiorep._clips import Clips
+from audiorep._contrastive import (
+    MAX_TIME_STRETCH,
+    ConvWindowEncoder,
+    check_window_frames,
+    n_training_steps,
+)
+from audiorep._embedding import iter_overlapping, on_device
+from audiorep._log_mels import LogMels
+from audiorep._training import ProgressLine, resolve_device, train
+from audiorep.augmentations import ViewAugmentation
+from audiorep.nn import WindowEncoder
+
+_N_CROPS = 2  # of every clip of a batch, as in contrastive learning
+
+
+class ConvWindowClassifier(ConvWindowEncoder):
+    """A scaler, a convolutional backbone, and a linear layer on its embedding.
+
+    Parameters
+    ----------
+    n_mels : int
+        Number of mel bands.
+    n_frames : int
+        Width of a window, in frames.
+    width : int
+        Channels of the backbone's first stage.
+    n_classes : int
+        Number of classes.
+    """
+
+    def __init__(self, n_mels: int, n_frames: int, width: int, n_classes: int) -> None:
+        super().__init__(n_mels, n_frames, width)
+        embedding_dim = self.backbone.embedding_dim
+        self.head = nn.Sequential(
+            nn.BatchNorm1d(embedding_dim), nn.Linear(embedding_dim, n_classes)
+        )
+
+    def forward(self, log_mel: Tensor, n_valid: Tensor) -> Tensor:
+        """Return logits of shape (batch, n_classes)."""
+        return self.head(super().forward(log_mel, n_valid))
+
+
+class ClassificationObjective(nn.Module):
+    """Cross-entropy between clips' labels and what the network says of their augmented crops.
+
+    The logits of a clip's crops are averaged, as those of its windows are when it is classified:
+    a crop that tells nothing may say so.
+
+    The logarithm of each class's share is added to its logits in training only. So the network
+    need not learn which classes are frequent, and what it says without that suits classes of
+    equal weight.
+
+    Parameters
+    ----------
+    classifier : ConvWindowClassifier
+        What is trained.
+    shares : Tensor of shape (n_classes,)
+        Share of the training clips that each class has.
+
+    References
+    ----------
+    Menon et al., Long-Tail Learning via Logit Adjustment, 2021.
+    """
+
+    log_shares: Tensor
+
+    def __init__(self, classifier: ConvWindowClassifier, shares: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("log_shares", shares.log())
+        self.classifier = classifier
+        self.augmentation = ViewAugmentation()
+        self.loss = nn.CrossEntropyLoss()
+
+    def forward(self, crops: Tensor, n_valid: Tensor, targets: Tensor) -> Tensor:
+        """Return the loss of a batch.
+
+        Parameters
+        ----------
+        crops : Tensor of shape (n_crops * batch, n_mels, n_frames)
+            Log-mel power. All first crops of the clips come first, then all second ones.
+        n_valid : Tensor of shape (n_crops * batch,)
+            Frames of each crop that belong to the clip.
+        targets : Tensor of shape (batch,)
+            Position of each clip's class.
+
+        Returns
+        -------
+        Tensor of shape ()
+        """
+        logits = self.classifier(self.augmentation(crops), n_valid)
+        # (n_crops, batch, n_classes)
+        of_clips = logits.float().unflatten(0, (-1, len(targets))).mean(0)
+        return self.loss(of_clips + self.log_shares, targets)
+
+
+class SupervisedAudioClassifier(ClassifierMixin, BaseAudioEstimator):
+    """The network of `ContrastiveAudioEncoder`, trained with labels.
+
+    This is the bar that features learned without labels are measured by. Spectrograms, network,
+    augmentation, optimiser and budget are those of the contrastive encoder; its two crops of each
+    clip go through a linear layer, whose outputs are averaged, and the objective is the
+    cross-entropy with the clips' labels. A clip's probabilities are those of its windows, averaged
+    as logarithms, and hold for classes that are equally frequent, whatever their share of the
+    training clips.
+
+    Parameters
+    ----------
+    sample_rate : int, default=16000
+        Rate at which sound is analysed, in hertz. Files of other rates are resampled.
+    n_fft : int, default=512
+        Length of the Fourier transform and of its window, in timesteps.
+    hop_length : int, default=160
+        Timesteps from one spectrogram frame to the next.
+    n_mels : int, default=64
+        Number of mel bands.
+    window_frames : int, default=96
+        Width of the windows that the network sees, in frames: a multiple of 16. Shorter clips
+        are padded behind their end.
+    width : int, default=64
+        Channels of the network's first stage; all other widths are multiples of it.
+    n_epochs : int or "auto", default="auto"
+        How many times every clip is seen. "auto" takes fewer the more clips there are, and 0
+        gives random weights.
+    batch_size : int, default=64
+        Clips per step.
+    learning_rate : float, default=2e-3
+        Peak learning rate of AdamW.
+    weight_decay : float, default=0.1
+        Weight decay of AdamW: more than without labels, which are soon learned by heart.
+    on_error : {"raise", "skip"}, default="raise"
+        What `fit` does with a clip that cannot be used: raise an error that names it, or leave
+        it out and warn.
+    device : str, default="auto"
+        Where to compute, as torch names devices. "auto" takes a GPU where there is one.
+    precision : {"auto", "float32", "bfloat16"}, default="auto"
+        What training computes in. "auto" takes bfloat16 where the processor is fast at it.
+        Probabilities are computed in float32 always.
+    verbose : int, default=0
+        1 shows progress on standard error.
+    random_state : int, RandomState instance or None, default=None
+        Source of all chance. The same seed gives the same probabilities on the same machine.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The labels, sorted.
+    module_ : ConvWindowClassifier
+        The trained network.
+    loss_curve_ : list of float
+        The loss of every step, in nats.
+    n_features_in_ : int
+        Timesteps of a clip, when X was a 2-D array.
+
+    See Also
+    --------
+    audiorep.ContrastiveAudioEncoder : The same network, trained without labels.
+    linear_evaluation : Takes classifiers beside encoders.
+
+    Notes
+    -----
+    scikit-learn's common checks ask classifiers for 83 % on points of a plane, and points are no
+    sound: clips of two timesteps whose spectrum does not change with their sign. The tag
+    `poor_score` says so.
+
+    Examples
+    --------
+    >>> from audiorep.datasets import make_instrument_notes
+    >>> from audiorep.evaluation import SupervisedAudioClassifier
+    >>> notes = make_instrument_notes(12, random_state=0)
+    >>> classifier = SupervisedAudioClassifier(n_epochs=1, width=8, random_state=0)
+    >>> probabilities = classifier.fit(notes.data, notes.target).predict_proba(notes.data)
+    >>> probabilities.shape == (12, len(classifier.classes_))
+    True
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **BaseAudioEstimator._parameter_constraints,
+        "window_frames": [Interval(Integral, 16, None, closed="left")],
+        "width": [Interval(Integral, 4, None, closed="left")],
+    }
+
+    def __init__(
+        self,
+        *,
+        sample_rate: int = 16000,
+        n_fft: int = 512,
+        hop_length: int = 160,
+        n_mels: int = 64,
+        window_frames: int = 96,
+        width: int = 64,
+        n_epochs: int | str = "auto",
+        batch_size: int = 64,
+        learning_rate: float = 2e-3,
+        weight_decay: float = 0.1,
+        on_error: str = "raise",
+        device: str = "auto",
+        precision: str = "auto",
+        verbose: int = 0,
+        random_state: Any = None,
+    ) -> None:
+        self.sample_rate = sample_rate
+        self.n_fft = n_fft
+        self.hop_length = hop_length
+        self.n_mels = n_mels
+        self.window_frames = window_frames
+        self.width = width
+        self.n_epochs = n_epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.on_error = on_error
+        self.device = device
+        self.precision = precision
+        self.verbose = verbose
+        self.random_state = random_state
+
+    # ------------------------------------------------------------------ fit
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any) -> Self:
+        """Learn to tell clips apart as their labels do.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_clips, n_timesteps), or sequence of length n_clips
+            Mono waveforms at `sample_rate` as rows of an array; or 1-D arrays of any lengths at
+            `sample_rate`; or paths of audio files of any rate, channel count and length.
+            Clips of more than a minute are levelled in equal parts of a minute at most.
+        y : array-like of shape (n_clips,)
+            Labels, of two classes at least.
+
+        Returns
+        -------
+        self : object
+            The fitted classifier.
+
+        Raises
+        ------
+        ValueError
+            When a label is missing or there is one class only; or when a clip is empty, holds
+            NaN or infinity, has more than one dimension or cannot be decoded; the message names
+            the clip. With ``on_error="skip"`` such clips and their labels are left out instead,
+            with a warning that names them.
+        FileNotFoundError
+            When a file does not exist.
+        """
+        self._fit(X, y)
+        return self
+
+    def _fit(self, X: Any, y: Any) -> None:
+        clips = self._check_fit(X)
+        labels = self._check_labels(y, clips)
+        training_set = self._read_training_set(clips)
+        classes, targets = _classes(labels[training_set.used])
+        settings = {
+            "n_mels": self.n_mels,
+            "n_frames": self.window_frames,
+            "width": self.width,
+            "n_classes": len(classes),
+        }
+        train_with_labels = partial(self._train, targets=targets)
+        module = self._trained(training_set, settings, train_with_labels)
+        # Together and at the end, so that a fit that fails leaves the classifier as it was.
+        self._log_mel_settings, self._module_settings = training_set.log_mel_settings, settings
+        self.classes_, self.module_ = classes, module
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        check_window_frames(self.window_frames)
+
+    def _check_labels(self, y: Any, clips: Clips) -> npt.NDArray[Any]:
+        """Return the labels of `clips` as an array, or raise a ValueError."""
+        if y is None:
+            raise ValueError(
+                f"{type(self).__name__} requires y to be passed, but the target y is None."
+            )
+        labels: npt.NDArray[Any] = column_or_1d(y, warn=True)
+        assert_all_finite(labels, input_name="y", estimator_name=type(self).__name__)
+        check_consistent_length(clips, labels)
+        check_classification_targets(labels)
+        _classes(labels)
+        return labels
+
+    @staticmethod
+    def _build(settings: dict[str, Any]) -> WindowEncoder:
+        return ConvWindowClassifier(**settings)
+
+    def _train(
+        self,
+        module: ConvWindowClassifier,
+        log_mels: LogMels,
+        device: torch.device,
+        dtype: torch.dtype,
+        *,
+        targets: Tensor,
+    ) -> None:
+        """Train the module in place and set ``loss_curve_``."""
+        module.scaler.set_statistics(*log_mels.mean_and_scale())
+        shares = torch.bincount(targets).float() / len(targets)
+        self.loss_curve_ = train(
+            ClassificationObjective(module, shares).to(device),
+            self._batches(log_mels, targets.to(device)),
+            n_steps=n_training_steps(self.n_epochs, len(log_mels), self.batch_size),
+            learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay,
+            dtype=dtype,
+            progress=ProgressLine(type(self).__name__) if self.verbose else None,
+        )
+
+    def _batches(
+        self, log_mels: LogMels, targets: Tensor
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Yield crops of clips, how much of each belongs to its clip, and classes, for ever."""
+        for which in log_mels.positions(self.batch_size):
+            crops, n_valid = log_mels.random_crops(
+                which.repeat(_N_CROPS), self.window_frames, MAX_TIME_STRETCH
+            )
+            yield crops, n_valid, targets[which]
+
+    # ------------------------------------------------------------------ predict
+
+    def predict_proba(self, X: Any) -> npt.NDArray[np.float64]:
+        """Return how probable each class is.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_clips, n_timesteps), or sequence of length n_clips
+            As for `fit`.
+
+        Returns
+        -------
+        ndarray of shape (n_clips, n_classes)
+            Columns as in ``classes_``. A clip's row depends on that clip alone.
+
+        Raises
+        ------
+        ValueError
+            When a clip is empty, holds NaN or infinity, has more than one dimension or cannot be
+            decoded; the message names the clip.
+        FileNotFoundError
+            When a file does not exist.
+        """
+        check_is_fitted(self, "module_")
+        device = resolve_device(self.device)
+        module = on_device(self.module_, device)
+        owners: list[int] = []
+        log_p: list[Tensor] = []
+        for batch in iter_overlapping(module, self._sources(X)):
+            with torch.inference_mode():
+                log_p.append(module(*batch.tensors(device)).cpu().double().log_softmax(1))
+            owners += batch.owners
+        owner = torch.tensor(owners)
+        owner, windows = owner[owner >= 0], torch.cat(log_p)[owner >= 0]
+        count = torch.bincount(owner).double()
+        total = torch.zeros(len(count), windows.shape[1], dtype=torch.double)
+        mean = total.index_add_(0, owner, windows) / count[:, None]
+        probabilities: npt.NDArray[np.float64] = mean.softmax(1).numpy()
+        return probabilities
+
+    def predict(self, X: Any) -> npt.NDArray[Any]:
+        """Return the most probable class of each clip.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_clips, n_timesteps), or sequence of length n_clips
+            As for `fit`.
+
+        Returns
+        -------
+        ndarray of shape (n_clips,)
+            Labels out of ``classes_``.
+        """
+        best = self.predict_proba(X).argmax(axis=1)
+        labels: npt.NDArray[Any] = self.classes_[best]
+        return labels
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.poor_score = True
+        return tags
+
+
+def _classes(labels: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], Tensor]:
+    """Return the sorted classes, and the position of each label's class among them."""
+    classes, targets = np.unique(labels, return_inverse=True)
+    if len(classes) < 2:
+        raise ValueError(
+            f"y has {len(classes)} class, {classes[0]!s}, but a classifier needs two at least."
+        )
+    return classes, torch.from_numpy(targets.astype(np.int64))
