@@ -9,9 +9,13 @@ from audiorep.augmentations import (
     BackgroundMixing,
     FrequencyMask,
     LogMelNoise,
+    RandomCrop,
     RandomEqualizer,
+    RandomFade,
     RandomGain,
     RandomResample,
+    ReverberantSmear,
+    StyleMixing,
     TimeMask,
     ViewAugmentation,
 )
@@ -20,12 +24,19 @@ SIMPLE = [
     BackgroundMixing,
     FrequencyMask,
     LogMelNoise,
+    RandomCrop,
     RandomEqualizer,
+    RandomFade,
     RandomGain,
     RandomResample,
+    ReverberantSmear,
+    StyleMixing,
     TimeMask,
     ViewAugmentation,
 ]
+
+# Those that need other clips of the batch.
+MIXING = [BackgroundMixing, StyleMixing]
 
 
 def sound(batch=6, seed=0):
@@ -43,7 +54,7 @@ def _seeded():
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
 def test_shape_and_dtype_are_kept_and_every_clip_is_drawn_anew(kind, dtype):
     # Five dimensions of chance are drawn per clip, so equal clips must come out different.
-    x = sound(2).to(dtype)[:1].repeat(64, 1, 1) if kind is not BackgroundMixing else sound(64)
+    x = sound(64) if kind in MIXING else sound(1).repeat(64, 1, 1)
     x = x.to(dtype)
     before = x.clone()
     y = kind()(x)
@@ -59,12 +70,31 @@ def test_nothing_happens_in_eval(kind):
     assert torch.equal(kind().eval()(sound()), sound())
 
 
-def test_same_seed_same_view():
+@pytest.mark.parametrize("kind", SIMPLE)
+def test_same_seed_same_view(kind):
     views = []
-    for _ in range(2):
-        torch.manual_seed(3)
-        views.append(ViewAugmentation()(sound()))
-    assert torch.equal(*views)
+    for seed in (3, 3, 4):
+        torch.manual_seed(seed)
+        views.append(kind()(sound()))
+    assert torch.equal(views[0], views[1])
+    assert not torch.equal(views[0], views[2])
+
+
+@pytest.mark.parametrize("kind", SIMPLE)
+def test_one_clip_of_one_frame_will_do_and_no_gradient_is_asked_for(kind):
+    y = kind()(sound(1)[:, :, :1])
+    assert torch.isfinite(y).all()
+    assert y.shape == (1, 64, 1)
+    assert not y.requires_grad
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("kind", SIMPLE)
+def test_it_works_where_the_batch_is(kind):
+    y = kind()(sound().cuda())
+    assert y.is_cuda
+    assert torch.isfinite(y).all()
 
 
 def test_printing_tells_settings_apart():
@@ -179,3 +209,167 @@ def test_a_mask_is_one_stretch_of_bounded_width(kind, axis, width):
     assert count.max() >= width - 2
     edges = changed.int().diff(dim=1).abs().sum(1)
     assert edges.max() <= 2
+
+
+def decibels(change):
+    return change * 10 / math.log(10)
+
+
+def test_a_crop_is_a_stretch_of_the_clip_spread_over_its_width():
+    x = torch.arange(120.0).expand(500, 64, 120)
+    y = RandomCrop(min_share=0.5)(x)
+    torch.testing.assert_close(y, y[:, :1].expand_as(y))
+    first, last = y[:, 0, 0], y[:, 0, -1]
+    straight = torch.lerp(first[:, None], last[:, None], torch.linspace(0, 1, 120))
+    torch.testing.assert_close(y[:, 0], straight, atol=1e-3, rtol=0)
+    assert first.min() >= 0
+    assert last.max() <= 119 + 1e-4
+    share = (last - first) / 119
+    assert 0.5 <= share.min() < 0.52
+    assert 0.98 < share.max() <= 1
+    assert first.max() > 45  # of 59.5
+    assert last.min() < 74
+
+
+def test_a_crop_of_the_whole_clip_changes_nothing():
+    torch.testing.assert_close(RandomCrop(min_share=1.0)(sound()), sound())
+
+
+def test_fades_are_straight_in_decibels_and_leave_the_middle_alone():
+    x = sound(1).double().repeat(400, 1, 1)
+    change = decibels(RandomFade(max_width=30, max_depth=12.0)(x) - x)
+    torch.testing.assert_close(change, change[:, :1].expand_as(change))
+    gain = change[:, 0]
+    assert gain.max() < 1e-9
+    assert gain[:, 30:-30].abs().max() < 1e-9
+    # A fade is one straight line and then none, so no more than two frames lie at its end's bend.
+    bends = gain.diff(n=2, dim=1).abs() > 1e-9
+    assert bends[:, :40].sum(1).max() <= 2
+    assert bends[:, -40:].sum(1).max() <= 2
+    for edge, inner in ((gain[:, 0], gain[:, 1]), (gain[:, -1], gain[:, -2])):
+        assert -12 <= edge.min() < -11.5
+        assert (edge <= inner).all()
+    longest = (gain[:, :60] < -1e-9).sum(1)
+    assert longest.max() >= 28
+    # In and out are drawn apart.
+    assert torch.corrcoef(torch.stack((gain[:, 0], gain[:, -1])))[0, 1].abs() < 0.2
+
+
+def test_a_fade_is_no_longer_than_the_clip():
+    x = torch.zeros(50, 4, 10)
+    assert (RandomFade(max_width=1000)(x)[:, 0, 5] != 0).any()
+    gain_of_the_fade_in = RandomFade(max_width=1000, max_depth=5.0)(x)[:, 0, 0]
+    assert decibels(gain_of_the_fade_in).min() >= -10
+
+
+def smear_of_a_click(n_clips, **settings):
+    """Return power over time, decay per frame and share in the tail, of smeared clicks."""
+    click = torch.full((n_clips, 64, 120), -300.0, dtype=torch.float64)
+    click[:, :, 20] = 0.0
+    power = ReverberantSmear(**settings)(click)[:, 0].exp()
+    decay = power[:, 22] / power[:, 21]
+    return power, decay, power[:, 21] / (decay * (1 - decay))
+
+
+def test_a_smear_falls_by_60_decibels_in_its_decay_time():
+    power, decay, share = smear_of_a_click(400, max_decay_time=50.0, max_share=0.4)
+    decay_time = 60 / -decibels(decay.log())
+    assert 0 < decay_time.min() < 2
+    assert 49 < decay_time.max() <= 50
+    assert 0 <= share.min() < 0.01
+    assert 0.39 < share.max() <= 0.4 + 1e-6
+    # Straight in decibels all along, and nothing comes before the click.
+    long = decay_time > 25
+    tail = decibels(power[long, 21:].log())
+    slope = (-60 / decay_time[long])[:, None]
+    torch.testing.assert_close(tail.diff(dim=1), slope.expand(-1, 98), atol=1e-6, rtol=0)
+    assert power[:, :20].max() < 1e-100
+    torch.testing.assert_close(power[:, 20], 1 - share * decay)
+
+
+def test_a_smear_is_the_sum_over_all_earlier_frames():
+    torch.manual_seed(5)
+    _, decay, share = smear_of_a_click(6)
+    torch.manual_seed(5)
+    x = sound(6).double()
+    smeared = ReverberantSmear()(x).exp()
+    for i in range(6):
+        lingering = torch.zeros(64, dtype=torch.float64)
+        for frame in range(120):
+            power = x[i, :, frame].exp()
+            lingering = lingering * decay[i] + power * (1 - decay[i])
+            expected = (1 - share[i]) * power + share[i] * lingering
+            torch.testing.assert_close(smeared[i, :, frame], expected)
+
+
+def test_a_smear_keeps_the_level_of_a_steady_sound_and_the_energy_of_a_click():
+    steady = torch.full((50, 64, 120), 3.0)
+    torch.testing.assert_close(
+        ReverberantSmear(max_decay_time=30.0)(steady)[:, :, 60:], steady[:, :, 60:]
+    )
+    power, *_ = smear_of_a_click(50, max_decay_time=30.0)
+    torch.testing.assert_close(power.sum(1), torch.ones_like(power[:, 0]))
+
+
+def test_a_smear_of_any_loudness_is_finite_and_moves_with_it():
+    x = sound() * 30
+    smeared = []
+    for level in (-300.0, 0.0, 300.0):  # exp(300) is beyond float32
+        torch.manual_seed(2)
+        smeared.append(ReverberantSmear()(x + level) - level)
+    assert torch.isfinite(smeared[2]).all()
+    torch.testing.assert_close(smeared[0], smeared[1], atol=1e-3, rtol=0)
+    torch.testing.assert_close(smeared[2], smeared[1], atol=1e-3, rtol=0)
+
+
+def moments(x):
+    return x.mean(dim=2), x.std(dim=2, correction=0)
+
+
+def test_style_moves_between_that_of_two_clips_and_what_happens_stays():
+    x = sound(2).double()
+    x = x * torch.linspace(0.1, 3, 64)[:, None] + torch.linspace(-5, 5, 64)[:, None]
+    x[1] = x[1].flip(0)
+    (mean, spread), weights = moments(x), []
+    for _ in range(200):
+        y = StyleMixing(probability=1.0)(x)
+        new_mean, new_spread = moments(y)
+        weight = ((new_mean - mean) / (mean.flip(0) - mean)).mean(1, keepdim=True)
+        weights.append(weight)
+        torch.testing.assert_close(new_mean, torch.lerp(mean, mean.flip(0), weight))
+        factor = torch.lerp(spread + 0.3, spread.flip(0) + 0.3, weight) / (spread + 0.3)
+        torch.testing.assert_close(new_spread, factor * spread)
+        torch.testing.assert_close(
+            (y - new_mean[:, :, None]) / new_spread[:, :, None],
+            (x - mean[:, :, None]) / spread[:, :, None],
+        )
+    weights = torch.stack(weights)
+    assert 0 <= weights.min() < 0.02
+    assert 0.98 < weights.max() <= 1
+    # So at a weight of 1 the mean is the other clip's, and at 0 the clip's own.
+    assert (weights[:, 0] - weights[:, 1]).abs().mean() > 0.2  # each clip has its own
+
+
+def test_max_weight_bounds_how_far_style_moves():
+    x = torch.stack((torch.zeros(64, 120), torch.ones(64, 120))).repeat(100, 1, 1)
+    moved = (StyleMixing(probability=1.0, max_weight=0.25)(x) - x).abs()
+    assert 0.2 < moved.max() <= 0.25
+
+
+def test_near_silence_is_not_blown_up():
+    x = torch.stack((sound(1)[0] * 0.01, sound(1, seed=1)[0] * 3))
+
+    def growth(floor):
+        mixing = StyleMixing(probability=1.0, floor=floor)
+        return torch.stack([mixing(x).std(2)[0] / x.std(2)[0] for _ in range(50)]).max()
+
+    assert 8 < growth(0.3) < 14  # (3 + 0.3) / (0.01 + 0.3)
+    assert growth(0.0) > 250
+
+
+def test_style_is_mixed_into_the_stated_share_of_clips():
+    x = sound(1000)[:, :4]
+    altered = (StyleMixing(probability=0.3)(x) != x).any(dim=(1, 2))
+    assert altered.float().mean().item() == pytest.approx(0.3, abs=0.05)
+    assert torch.equal(StyleMixing(probability=0.0)(x), x)
+    assert torch.equal(StyleMixing(probability=1.0)(x[:1]), x[:1])

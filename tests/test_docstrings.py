@@ -9,6 +9,7 @@ from numpydoc.validate import validate
 PACKAGES = [
     "audiorep",
     "audiorep.augmentations",
+    "audiorep.augmentations.waveform",
     "audiorep.datasets",
     "audiorep.evaluation",
     "audiorep.nn",

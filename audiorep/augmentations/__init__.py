@@ -3,21 +3,28 @@
 All take the natural logarithm of mel-band power, before any standardisation, of shape (batch,
 n_mels, n_frames), on any device. All draw for every clip anew, in one vectorised operation, keep
 shape and dtype, and do nothing in ``eval()``.
+
+Those of :mod:`audiorep.augmentations.waveform` take and return waveforms.
 """
 
 from audiorep.augmentations._masks import FrequencyMask, TimeMask
-from audiorep.augmentations._mixing import BackgroundMixing, LogMelNoise
-from audiorep.augmentations._resample import RandomResample
+from audiorep.augmentations._mixing import BackgroundMixing, LogMelNoise, StyleMixing
+from audiorep.augmentations._resample import RandomCrop, RandomResample
 from audiorep.augmentations._spectrum import RandomEqualizer, RandomGain
+from audiorep.augmentations._time import RandomFade, ReverberantSmear
 from audiorep.augmentations._views import ViewAugmentation
 
 __all__ = [
     "BackgroundMixing",
     "FrequencyMask",
     "LogMelNoise",
+    "RandomCrop",
     "RandomEqualizer",
+    "RandomFade",
     "RandomGain",
     "RandomResample",
+    "ReverberantSmear",
+    "StyleMixing",
     "TimeMask",
     "ViewAugmentation",
 ]

@@ -54,3 +54,8 @@ def normal(x: Tensor, scale: float) -> Tensor:
     """Draw one number per clip, of shape (batch, 1, ...), with standard deviation `scale`."""
     shape = (len(x),) + (1,) * (x.ndim - 1)
     return torch.randn(shape, device=x.device, dtype=x.dtype) * scale
+
+
+def partners(x: Tensor) -> Tensor:
+    """Give every clip of a batch, of two or more, another one; each is given once."""
+    return x.roll(int(torch.randint(1, len(x), ())), 0)

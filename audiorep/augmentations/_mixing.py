@@ -1,11 +1,11 @@
-"""What comes to a sound from elsewhere: background and noise."""
+"""What comes to a sound from elsewhere: background, noise, and another clip's style."""
 
 import math
 
 import torch
 from torch import Tensor
 
-from audiorep.augmentations._augmentation import Augmentation, uniform
+from audiorep.augmentations._augmentation import Augmentation, partners, uniform
 
 
 class BackgroundMixing(Augmentation):
@@ -38,7 +38,7 @@ class BackgroundMixing(Augmentation):
         """Mix log-mel power."""
         if len(x) < 2:
             return x
-        background = x.roll(int(torch.randint(1, len(x), ())), 0)
+        background = partners(x)
         ratio = uniform(x, 0.0, self.max_ratio)
         ratio = ratio * (uniform(x, 0.0, 1.0) < self.probability)
         # The logarithm of zero is -inf, and logaddexp then leaves the clip as it was.
@@ -77,3 +77,58 @@ class LogMelNoise(Augmentation):
     def augment(self, x: Tensor) -> Tensor:
         """Disturb log-mel power."""
         return x + torch.randn_like(x) * uniform(x, 0.0, self.strength)
+
+
+class StyleMixing(Augmentation):
+    """Move the level and spread of every mel band towards those of another clip of the batch.
+
+    Mean and standard deviation over time tell of the microphone, the room and the background
+    more than of what happens; they are mixed with another clip's, and what happens stays.
+    Log-mel power of shape (batch, n_mels, n_frames) in and out.
+
+    Parameters
+    ----------
+    probability : float, default=0.5
+        Share of the clips that are altered.
+    max_weight : float, default=1.0
+        Largest weight of the other clip's style, at most 1; weights are drawn uniformly from 0
+        up to it. At a weight of 1 every band has exactly the other clip's mean.
+    floor : float, default=0.3
+        Added to all standard deviations, in natural logarithm of power, so that a band of near
+        silence is not blown up to the spread of a lively one.
+
+    References
+    ----------
+    Zhou, Yang, Qiao and Xiang, Domain Generalization with MixStyle, 2021, arXiv:2104.02008.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from audiorep.augmentations import StyleMixing
+    >>> x = torch.stack((torch.zeros(64, 96), torch.ones(64, 96)))
+    >>> mixed = StyleMixing(probability=1.0)(x)
+    >>> bool((mixed > 0).all() and (mixed < 1).all())
+    True
+    """
+
+    def __init__(
+        self, probability: float = 0.5, max_weight: float = 1.0, floor: float = 0.3
+    ) -> None:
+        super().__init__()
+        self.probability = probability
+        self.max_weight = max_weight
+        self.floor = floor
+
+    def augment(self, x: Tensor) -> Tensor:
+        """Mix the styles of log-mel power."""
+        if len(x) < 2:
+            return x
+        weight = uniform(x, 0.0, self.max_weight)
+        weight = weight * (uniform(x, 0.0, 1.0) < self.probability)
+        mean = x.mean(dim=2, keepdim=True)
+        spread = x.std(dim=2, keepdim=True, correction=0) + self.floor
+        style = torch.cat((mean, spread), 2)  # (batch, n_mels, 2)
+        new_style = torch.lerp(style, partners(style), weight)
+        new_mean, new_spread = new_style[:, :, :1], new_style[:, :, 1:]
+        # Written so that a weight of 0 changes nothing, not even the last bit.
+        return x + (x - mean) * (new_spread / spread - 1) + (new_mean - mean)

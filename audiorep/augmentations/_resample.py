@@ -1,4 +1,4 @@
-"""RandomResample: pitch and tempo."""
+"""What moves a sound along its axes: pitch, tempo, and where a clip begins and ends."""
 
 import math
 
@@ -56,6 +56,43 @@ class RandomResample(Augmentation):
             frames = torch.arange(n_frames, device=x.device)
             x = x @ _interpolation(frames * uniform(x, -limit, limit).exp(), n_frames)
         return x
+
+
+class RandomCrop(Augmentation):
+    """Cut a random stretch out of every clip, and spread it over the clip's whole width.
+
+    The shape is kept, so a crop is also a slowing down: by up to ``1 / min_share``. Log-mel
+    power of shape (batch, n_mels, n_frames) in and out.
+
+    Parameters
+    ----------
+    min_share : float, default=0.6
+        Shortest stretch, as a share of the clip's duration. The longest is the whole clip.
+
+    Notes
+    -----
+    It is for training loops of one's own. The encoders of audiorep cut crops, which begin
+    anywhere and are stretched in time, before their `augmentation` sees them.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from audiorep.augmentations import RandomCrop
+    >>> RandomCrop()(torch.zeros(2, 64, 96)).shape
+    torch.Size([2, 64, 96])
+    """
+
+    def __init__(self, min_share: float = 0.6) -> None:
+        super().__init__()
+        self.min_share = min_share
+
+    def augment(self, x: Tensor) -> Tensor:
+        """Crop log-mel power."""
+        n_frames = x.shape[2]
+        share = uniform(x, self.min_share, 1.0)
+        first = uniform(x, 0.0, 1.0) * (1 - share) * (n_frames - 1)
+        frames = torch.arange(n_frames, device=x.device)
+        return x @ _interpolation(first + frames * share, n_frames)
 
 
 def _interpolation(position: Tensor, size: int) -> Tensor:
