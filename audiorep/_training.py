@@ -1,14 +1,21 @@
 """The one training loop, and the seeding and precision that go with it."""
 
 import math
+import platform
+import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+# What is known of every step of a training: its loss, its learning rate, and more.
+History = dict[str, list[float]]
 
 # torch's default generator belongs to the whole process, so one training at a time may use it.
 _RANDOM_LOCK = threading.RLock()
@@ -50,15 +57,31 @@ def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
     if device.type == "cuda":
         fast = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        fast = device.type == "cpu" and _cpu_has_bfloat16()
+        fast = device.type == "cpu" and _cpu_has_fast_bfloat16()
     return torch.bfloat16 if fast else torch.float32
 
 
-def _cpu_has_bfloat16() -> bool:
-    if hasattr(torch.cpu, "get_capabilities"):
-        capabilities = torch.cpu.get_capabilities()
-        return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
-    return bool(torch.cpu._is_avx512_bf16_supported())
+def _cpu_has_fast_bfloat16() -> bool:
+    """Tell whether this processor multiplies bfloat16 faster than float32.
+
+    With AMX, or AVX-512 on AMD. Intel's AVX-512 is no faster at bfloat16 than at float32, and
+    converting costs extra.
+    """
+    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    with_amx = capabilities.get("amx_bf16", torch.cpu._is_amx_tile_supported())
+    with_avx512 = capabilities.get("avx512_bf16", torch.cpu._is_avx512_bf16_supported())
+    return bool(with_amx or (with_avx512 and "AMD" in _cpu_name(capabilities)))
+
+
+def _cpu_name(capabilities: Mapping[str, Any]) -> str:
+    """Return the processor's maker and perhaps its model, or "" where nobody tells."""
+    if name := capabilities.get("cpu_name"):
+        return str(name)
+    if (listing := Path("/proc/cpuinfo")).exists():
+        for line in listing.read_text(errors="replace").splitlines():
+            if line.startswith("vendor_id"):  # AuthenticAMD, GenuineIntel
+                return line.split(":", 1)[1].strip()
+    return platform.processor()
 
 
 def autocast(dtype: torch.dtype, device: torch.device) -> AbstractContextManager[object]:
