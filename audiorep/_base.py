@@ -5,6 +5,7 @@ import time
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from numbers import Integral, Real
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -25,7 +26,7 @@ from audiorep._clips import Clips, check_clips
 from audiorep._embedding import FloatArray, Pooled, Source, clip_frames, pool_clips
 from audiorep._log_mels import LogMels, levelled_blocks
 from audiorep._readout import ReadOut
-from audiorep._training import resolve_device, resolve_precision, seeded
+from audiorep._training import History, resolve_device, resolve_precision, seeded
 from audiorep.nn import LogMel, WindowEncoder
 
 _FORMAT_VERSION = 1
@@ -77,6 +78,8 @@ class BaseAudioEstimator(BaseEstimator):
     verbose: int
     random_state: Any
     module_: Any
+    history_: History
+    loss_curve_: list[float]
 
     @staticmethod
     @abstractmethod
@@ -84,6 +87,17 @@ class BaseAudioEstimator(BaseEstimator):
         """Return the module that `settings` describes, with fresh weights."""
 
     # ------------------------------------------------------------------ fit
+
+    @contextmanager
+    def _unchanged_by_failure(self) -> Iterator[None]:
+        """Give the estimator the attributes back that it had, when the block raises."""
+        before = dict(self.__dict__)
+        try:
+            yield
+        except BaseException:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
 
     def _check_fit(self, X: Any) -> Clips:
         """Check the parameters and what kind of input X is."""
@@ -112,16 +126,16 @@ class BaseAudioEstimator(BaseEstimator):
         self,
         training_set: TrainingSet,
         settings: dict[str, Any],
-        train: Callable[[Any, LogMels, torch.device, torch.dtype], None],
-    ) -> WindowEncoder:
-        """Build the module that `settings` describes, let `train` train it, and return it."""
+        train: Callable[[Any, LogMels, torch.device, torch.dtype], History],
+    ) -> tuple[WindowEncoder, History]:
+        """Build the module that `settings` describes, and let `train` train it."""
         log_mels, device = training_set.log_mels, training_set.device
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         with seeded(seed):
             module = self._build(settings).to(device)
-            train(module, log_mels.to(device), device, training_set.dtype)
+            history = train(module, log_mels.to(device), device, training_set.dtype)
         log_mels.to(torch.device("cpu"))
-        return module.to("cpu").eval().requires_grad_(False)
+        return module.to("cpu").eval().requires_grad_(False), history
 
     def _check_parameters(self) -> None:
         """Check what depends on several parameters together."""
@@ -237,8 +251,8 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseAu
     @abstractmethod
     def _train(
         self, module: WindowEncoder, log_mels: LogMels, device: torch.device, dtype: torch.dtype
-    ) -> None:
-        """Train the module in place and set ``loss_curve_``."""
+    ) -> History:
+        """Train the module in place and return the history of it."""
 
     def _make_readout(self) -> ReadOut:
         return ReadOut()
@@ -273,7 +287,8 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseAu
         FileNotFoundError
             When a file does not exist.
         """
-        self._fit(X)
+        with self._unchanged_by_failure():
+            self._fit(X)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -292,22 +307,23 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseAu
         ndarray of shape (n_clips, n_features_out)
             The same as ``fit(X).transform(X)``.
         """
-        pooled = self._fit(X, every_clip=True)
+        with self._unchanged_by_failure():
+            pooled = self._fit(X, every_clip=True)
         return self.readout_.transform(pooled.rows)
 
     def _fit(self, X: Any, every_clip: bool = False) -> Pooled:
         """Fit, and return the pooled features of the clips that were used."""
         training_set = self._read_training_set(self._check_fit(X), every_clip)
         module_settings = self._settings()
-        module = self._trained(training_set, module_settings, self._train)
+        module, history = self._trained(training_set, module_settings, self._train)
         log_mels = training_set.log_mels
         sources = [
             Source(int(log_mels.lengths[i]), [log_mels.clip(i)]) for i in range(len(log_mels))
         ]
         pooled = pool_clips(module, sources, training_set.device, self._n_parts)
-        # Together and at the end, so that a fit that fails leaves the encoder as it was.
         self._log_mel_settings = training_set.log_mel_settings
         self._module_settings = module_settings
+        self.history_, self.loss_curve_ = history, history["loss"]
         self.module_, self.readout_ = module, self._make_readout().fit(*pooled)
         return pooled
 

@@ -10,10 +10,20 @@ from sklearn.utils._param_validation import Interval
 from torch import Tensor, nn
 
 from audiorep._base import BaseAudioEncoder
+from audiorep._health import count_sounds, warn_of_collapse, warn_of_small_batch
 from audiorep._log_mels import LogMels
-from audiorep._training import ProgressLine, train
+from audiorep._training import History, Objective, ProgressLine, train
 from audiorep.augmentations._views import check_augmentation, make_augmentation
-from audiorep.nn import ConvBackbone, LogMelScaler, NTXentLoss, ProjectionHead, WindowEncoder
+from audiorep.nn import (
+    ConvBackbone,
+    LogMelScaler,
+    NTXentLoss,
+    ProjectionHead,
+    WindowEncoder,
+    alignment,
+    effective_rank,
+    uniformity,
+)
 
 _TIME_STRIDE = 16  # frames between positions of the backbone's deepest map
 MAX_TIME_STRETCH = 0.25  # of the crops that views are made of
@@ -52,7 +62,7 @@ class ConvWindowEncoder(WindowEncoder):
         return [scaled, *self.backbone.feature_maps(scaled)]
 
 
-class ContrastiveObjective(nn.Module):
+class ContrastiveObjective(Objective):
     """Two views of every clip must find each other among all views of a batch.
 
     Parameters
@@ -100,7 +110,19 @@ class ContrastiveObjective(nn.Module):
         projections = self.head(self.encoder(self.augmentation(crops), n_valid))
         # Similarities in bfloat16 would be too coarse for a temperature well below one.
         with torch.autocast(projections.device.type, enabled=False):
-            return self.loss(*projections.float().chunk(2))
+            first, second = projections.float().chunk(2)
+            self._views = first.detach(), second.detach()
+            return self.loss(first, second)
+
+    def diagnostics(self) -> dict[str, float]:
+        """Return how the projections of the last batch lie on the sphere."""
+        first, second = self._views
+        return {
+            "alignment": alignment(first, second).item(),
+            "uniformity": (uniformity(first).item() + uniformity(second).item()) / 2,
+            # Of one view: half of the rows in an eighth of the time.
+            "effective_rank": effective_rank(nn.functional.normalize(first, dim=1)).item(),
+        }
 
 
 class ContrastiveAudioEncoder(BaseAudioEncoder):
@@ -167,8 +189,17 @@ class ContrastiveAudioEncoder(BaseAudioEncoder):
         The trained network.
     readout_ : ReadOut
         What turns statistics over time into features.
+    history_ : dict of str to list of float
+        What training went like, one value for every step: "loss"; "learning_rate"; and, of the
+        projections of the step's clips on the unit sphere, "alignment" (mean squared distance
+        of two views of a clip: low where views are alike, as is wanted), "uniformity" (of one
+        view: 0 where all clips are one point, the lower the more evenly they are spread) and
+        "effective_rank" (of one view: directions in which clips differ). See
+        :func:`~audiorep.nn.alignment`, :func:`~audiorep.nn.uniformity` and
+        :func:`~audiorep.nn.effective_rank`. `fit` warns of a collapse. Without epochs, lists
+        are empty.
     loss_curve_ : list of float
-        The loss of every step.
+        The loss of every step, as in `history_`.
     n_features_in_ : int
         Timesteps of a clip, when X was a 2-D array.
 
@@ -259,8 +290,12 @@ class ContrastiveAudioEncoder(BaseAudioEncoder):
 
     def _train(
         self, module: WindowEncoder, log_mels: LogMels, device: torch.device, dtype: torch.dtype
-    ) -> None:
+    ) -> History:
         assert isinstance(module, ConvWindowEncoder)
+        n_steps = n_training_steps(self.n_epochs, len(log_mels), self.batch_size)
+        n_sounds = count_sounds(log_mels.lengths)
+        if n_steps:
+            warn_of_small_batch(self.batch_size, n_sounds)
         module.scaler.set_statistics(*log_mels.mean_and_scale())
         objective = ContrastiveObjective(
             module,
@@ -269,7 +304,7 @@ class ContrastiveAudioEncoder(BaseAudioEncoder):
             self.temperature,
             self.decoupled,
         )
-        self.loss_curve_ = train(
+        history = train(
             objective.to(device),
             log_mels.batches(
                 self.batch_size,
@@ -277,12 +312,14 @@ class ContrastiveAudioEncoder(BaseAudioEncoder):
                 n_crops=2,
                 max_time_stretch=MAX_TIME_STRETCH,
             ),
-            n_steps=n_training_steps(self.n_epochs, len(log_mels), self.batch_size),
+            n_steps=n_steps,
             learning_rate=self.learning_rate,
             weight_decay=self.weight_decay,
             dtype=dtype,
             progress=ProgressLine(type(self).__name__) if self.verbose else None,
         )
+        warn_of_collapse(history, self.batch_size, self.projection_dim, n_sounds)
+        return history
 
 
 def check_window_frames(window_frames: int) -> None:

@@ -1,12 +1,12 @@
 """From log-mels to codes and back: an autoencoder of patches, and k-means on its bottleneck."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from sklearn.cluster import MiniBatchKMeans
-from torch import Tensor, nn
+from torch import Tensor
 
-from audiorep._training import autocast, train
+from audiorep._training import Objective, autocast, train
 from audiorep.nn._patches import PatchAutoencoder, patchify, unpatchify, valid_steps
 
 # k-means sees at most this many patches per code: more do not move its centres.
@@ -33,7 +33,7 @@ def remove_level(log_mel: Tensor, n_valid: Tensor) -> Tensor:
     return (log_mel - mean).masked_fill(~inside, 0.0)
 
 
-class PatchTokenizer(nn.Module):
+class PatchTokenizer(Objective):
     """Patches of log-mels become codes; one codebook serves all bands.
 
     A window is cut into steps along time and bands along frequency. A fully connected autoencoder
@@ -155,6 +155,7 @@ class PatchTokenizer(nn.Module):
         n_steps: int = 300,
         learning_rate: float = 2e-3,
         dtype: torch.dtype = torch.float32,
+        progress: Callable[[int, int, dict[str, float]], None] | None = None,
     ) -> list[float]:
         """Train the autoencoder, then place the codes by k-means.
 
@@ -168,24 +169,27 @@ class PatchTokenizer(nn.Module):
             Its peak.
         dtype : torch.dtype, default=torch.float32
             What matrix products are computed in.
+        progress : callable, default=None
+            Called as ``progress(step, n_steps, values)`` after every step.
 
         Returns
         -------
         list of float
             The autoencoder's loss at every step.
         """
-        losses = train(
+        history = train(
             self,
             batches,
             n_steps=n_steps,
             learning_rate=learning_rate,
             weight_decay=0.01,
             dtype=dtype,
+            progress=progress,
         )
         self.requires_grad_(False)
         vectors = self._collect(batches, len(self.codebook) * _PATCHES_PER_CODE, dtype)
         self._place_codes(vectors)
-        return losses
+        return history["loss"]
 
     @torch.no_grad()
     def _collect(

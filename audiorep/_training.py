@@ -1,14 +1,21 @@
 """The one training loop, and the seeding and precision that go with it."""
 
 import math
+import platform
+import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+# What is known of every step of a training: its loss, its learning rate, and more.
+History = dict[str, list[float]]
 
 # torch's default generator belongs to the whole process, so one training at a time may use it.
 _RANDOM_LOCK = threading.RLock()
@@ -50,15 +57,31 @@ def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
     if device.type == "cuda":
         fast = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        fast = device.type == "cpu" and _cpu_has_bfloat16()
+        fast = device.type == "cpu" and _cpu_has_fast_bfloat16()
     return torch.bfloat16 if fast else torch.float32
 
 
-def _cpu_has_bfloat16() -> bool:
-    if hasattr(torch.cpu, "get_capabilities"):
-        capabilities = torch.cpu.get_capabilities()
-        return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
-    return bool(torch.cpu._is_avx512_bf16_supported())
+def _cpu_has_fast_bfloat16() -> bool:
+    """Tell whether this processor multiplies bfloat16 faster than float32.
+
+    With AMX, or AVX-512 on AMD. Intel's AVX-512 is no faster at bfloat16 than at float32, and
+    converting costs extra.
+    """
+    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    with_amx = capabilities.get("amx_bf16", torch.cpu._is_amx_tile_supported())
+    with_avx512 = capabilities.get("avx512_bf16", torch.cpu._is_avx512_bf16_supported())
+    return bool(with_amx or (with_avx512 and "AMD" in _cpu_name(capabilities)))
+
+
+def _cpu_name(capabilities: Mapping[str, Any]) -> str:
+    """Return the processor's maker and perhaps its model, or "" where nobody tells."""
+    if name := capabilities.get("cpu_name"):
+        return str(name)
+    if (listing := Path("/proc/cpuinfo")).exists():
+        for line in listing.read_text(errors="replace").splitlines():
+            if line.startswith("vendor_id"):  # AuthenticAMD, GenuineIntel
+                return line.split(":", 1)[1].strip()
+    return platform.processor()
 
 
 def autocast(dtype: torch.dtype, device: torch.device) -> AbstractContextManager[object]:
@@ -86,8 +109,19 @@ def warm_up_cosine(step: int, n_steps: int, warm_up: float = 0.1) -> float:
     return 0.5 * (1.0 + math.cos(math.pi * progress))
 
 
+class Objective(nn.Module):
+    """Base class of what is minimised: ``objective(*batch)`` is the scalar loss."""
+
+    def diagnostics(self) -> dict[str, float]:
+        """Return what else to record of the batch that the loss was last computed of.
+
+        The same names at every step, and no value that is not finite.
+        """
+        return {}
+
+
 def train(
-    objective: nn.Module,
+    objective: Objective,
     batches: Iterable[tuple[Tensor, ...]],
     *,
     n_steps: int,
@@ -95,13 +129,13 @@ def train(
     weight_decay: float,
     max_gradient_norm: float = math.inf,
     dtype: torch.dtype = torch.float32,
-    progress: Callable[[int, int, float], None] | None = None,
-) -> list[float]:
+    progress: Callable[[int, int, dict[str, float]], None] | None = None,
+) -> History:
     """Minimise an objective with AdamW, warm-up and a cosine schedule.
 
     Parameters
     ----------
-    objective : nn.Module
+    objective : Objective
         ``objective(*batch)`` is the scalar loss.
     batches : iterable of tuple of Tensor
         At least `n_steps` of them, on the objective's device.
@@ -116,12 +150,14 @@ def train(
     dtype : torch.dtype, default=torch.float32
         What matrix products are computed in; the weights stay in float32.
     progress : callable, default=None
-        Called as ``progress(step, n_steps, loss)`` after every step.
+        Called as ``progress(step, n_steps, values)`` after every step, with what the history
+        gets of it.
 
     Returns
     -------
-    list of float
-        The loss of every step.
+    dict of str to list of float
+        Of every step its "loss", its "learning_rate", and the objective's diagnostics. Without
+        steps, the first two are empty.
 
     Raises
     ------
@@ -140,7 +176,7 @@ def train(
         optimizer, lambda step: warm_up_cosine(step, n_steps)
     )
     device = next(iter(parameters)).device
-    losses: list[float] = []
+    history: History = {"loss": [], "learning_rate": []}
     objective.train()
     for step, batch in zip(range(n_steps), batches, strict=False):
         with autocast(dtype, device):
@@ -149,22 +185,26 @@ def train(
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, max_gradient_norm)
         optimizer.step()
+        values = {"loss": loss.item(), "learning_rate": schedule.get_last_lr()[0]}
         schedule.step()
-        losses.append(loss.item())
-        if not math.isfinite(losses[-1]):
+        if not math.isfinite(values["loss"]):
             raise FloatingPointError(
-                f"The loss is {losses[-1]} at step {step}; lower learning_rate={learning_rate}."
+                f"The loss is {values['loss']} at step {step}; lower learning_rate={learning_rate}."
             )
+        values |= objective.diagnostics()
+        for name, value in values.items():
+            history.setdefault(name, []).append(value)
         if progress is not None:
-            progress(step, n_steps, losses[-1])
+            progress(step, n_steps, values)
     objective.eval()
-    return losses
+    return history
 
 
 class ProgressLine:
     """One line on standard error that follows a training.
 
-    On a terminal the line is rewritten in place; elsewhere a tenth of the steps print a line.
+    On a terminal the line is rewritten in place, and cut where the terminal ends; elsewhere a
+    tenth of the steps print a line.
 
     Parameters
     ----------
@@ -177,8 +217,8 @@ class ProgressLine:
         self.started = time.monotonic()
         self.shown = self.started
 
-    def __call__(self, step: int, n_steps: int, loss: float) -> None:
-        """Show step `step` of `n_steps`."""
+    def __call__(self, step: int, n_steps: int, values: dict[str, float]) -> None:
+        """Show step `step` of `n_steps`, and its values but for the learning rate."""
         now, last = time.monotonic(), step + 1 == n_steps
         on_terminal = sys.stderr.isatty()
         due = now - self.shown > 0.2 if on_terminal else (step + 1) % max(1, n_steps // 10) == 0
@@ -187,10 +227,16 @@ class ProgressLine:
         self.shown = now
         elapsed = now - self.started
         left = elapsed / (step + 1) * (n_steps - step - 1)
-        text = (
-            f"{self.title}: step {step + 1}/{n_steps}, loss {loss:.3f}, "
-            f"{elapsed:.0f} s, {left:.0f} s left"
+        shown = {name: value for name, value in values.items() if name != "learning_rate"}
+        text = ", ".join(
+            [
+                f"{self.title}: step {step + 1}/{n_steps}",
+                f"{elapsed:.0f} s",
+                f"{left:.0f} s left",
+                *(f"{name.replace('_', ' ')} {value:.4g}" for name, value in shown.items()),
+            ]
         )
+        if on_terminal:
+            text = "\r\x1b[K" + text[: shutil.get_terminal_size().columns - 1]
         end = "\n" if last or not on_terminal else ""
-        start = "\r\x1b[K" if on_terminal else ""
-        print(f"{start}{text}", end=end, file=sys.stderr, flush=True)
+        print(text, end=end, file=sys.stderr, flush=True)

@@ -14,9 +14,10 @@ from torch import Tensor
 
 from audiorep._base import BaseAudioEncoder
 from audiorep._embedding import Batch, FloatArray, iter_batches, on_device
+from audiorep._health import count_sounds, warn_of_dead_codes
 from audiorep._log_mels import LogMels
 from audiorep._readout import ReadOut
-from audiorep._training import ProgressLine, resolve_device, train
+from audiorep._training import History, ProgressLine, resolve_device, train
 from audiorep._vq_window_encoder import CodePredictionObjective, VQWindowEncoder
 from audiorep.nn import WindowEncoder
 from audiorep.nn._patches import valid_steps
@@ -86,8 +87,15 @@ class VQTransformerEncoder(BaseAudioEncoder):
         The k-means centres, in the autoencoder's bottleneck.
     readout_ : ReadOut
         What turns statistics over time into features.
+    history_ : dict of str to list of float
+        What training went like. One value for every step of the transformer: "loss", in nats;
+        "learning_rate"; "codes_in_use" and "perplexity", of the codes of training clips that it
+        was to predict up to that step (as many codes as "perplexity" says, used equally, would
+        be as uncertain). And "tokenizer_loss", the autoencoder's mean squared error at every
+        step of its own training. `fit` warns where few codes live. Without epochs, lists are
+        empty.
     loss_curve_ : list of float
-        The transformer's loss of every step, in nats.
+        The transformer's loss of every step, as in `history_`.
     n_features_in_ : int
         Timesteps of a clip, when X was a 2-D array.
 
@@ -286,13 +294,20 @@ class VQTransformerEncoder(BaseAudioEncoder):
 
     def _train(
         self, module: WindowEncoder, log_mels: LogMels, device: torch.device, dtype: torch.dtype
-    ) -> None:
+    ) -> History:
         assert isinstance(module, VQWindowEncoder)
         module.scaler.set_statistics(*log_mels.mean_and_scale())
         n_steps = self._n_steps(len(log_mels))
-        module.tokenizer.fit(self._heard(module, log_mels), n_steps=min(300, n_steps), dtype=dtype)
-        self.loss_curve_ = train(
-            CodePredictionObjective(module).to(device),
+        name = type(self).__name__
+        tokenizer_losses = module.tokenizer.fit(
+            self._heard(module, log_mels),
+            n_steps=min(300, n_steps),
+            dtype=dtype,
+            progress=ProgressLine(f"{name}, tokenizer") if self.verbose else None,
+        )
+        objective = CodePredictionObjective(module).to(device)
+        history = train(
+            objective,
             log_mels.batches(
                 self.batch_size, self.window_frames, max_time_stretch=_MAX_TIME_STRETCH
             ),
@@ -301,8 +316,11 @@ class VQTransformerEncoder(BaseAudioEncoder):
             weight_decay=self.weight_decay,
             max_gradient_norm=1.0,
             dtype=dtype,
-            progress=ProgressLine(type(self).__name__) if self.verbose else None,
+            progress=ProgressLine(name) if self.verbose else None,
         )
+        n_coded, n_sounds = int(objective.code_counts.sum()), count_sounds(log_mels.lengths)
+        warn_of_dead_codes(history, self.n_codes, n_coded, n_sounds)
+        return {**history, "tokenizer_loss": tokenizer_losses}
 
     def _n_steps(self, n_clips: int) -> int:
         """Return how many steps of the optimiser to take."""

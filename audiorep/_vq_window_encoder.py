@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from audiorep._tokenizer import PatchTokenizer, remove_level
+from audiorep._training import Objective
 from audiorep.augmentations import (
     BackgroundMixing,
     FrequencyMask,
@@ -124,7 +125,7 @@ class VQWindowEncoder(WindowEncoder):
         return log_p.gather(-1, codes[..., None])[..., 0]
 
 
-class CodePredictionObjective(nn.Module):
+class CodePredictionObjective(Objective):
     """Hear an altered view, or only its codes, and predict the codes of the clean clip.
 
     Parameters
@@ -133,12 +134,21 @@ class CodePredictionObjective(nn.Module):
         What is trained; its tokenizer is fitted already.
     p_codes : float, default=0.25
         Part of the clips that are heard through their codes.
+
+    Attributes
+    ----------
+    code_counts : Tensor of shape (n_codes,), int64
+        How often each code was to be predicted so far.
     """
+
+    code_counts: Tensor
 
     def __init__(self, encoder: VQWindowEncoder, p_codes: float = 0.25) -> None:
         super().__init__()
         self.encoder = encoder
         self.p_codes = p_codes
+        n_codes = len(encoder.tokenizer.codebook)
+        self.register_buffer("code_counts", torch.zeros(n_codes, dtype=torch.int64))
         # Nothing that stretches time, which crops did before the codes were read: the codes and
         # what is heard stay aligned.
         self.augmentation = nn.Sequential(
@@ -169,6 +179,7 @@ class CodePredictionObjective(nn.Module):
         heard, codes = self._make_task(crops, n_valid)
         state = encoder.states(heard)[-1]
         valid = valid_steps(n_valid, codes.shape[1], encoder.grid)
+        self.code_counts += torch.bincount(codes[valid].flatten(), minlength=len(self.code_counts))
         first = encoder.first_logits().expand(len(codes), -1, -1)
         loss = nn.functional.cross_entropy(first.flatten(0, 1), codes[:, 0].flatten())
         for horizon in HORIZONS:
@@ -180,6 +191,14 @@ class CodePredictionObjective(nn.Module):
                     codes[:, horizon:][inside],
                 )
         return loss
+
+    def diagnostics(self) -> dict[str, float]:
+        """Return how many codes were to be predicted so far, and how evenly."""
+        counts = self.code_counts.double().cpu()
+        return {
+            "codes_in_use": float((counts > 0).sum()),
+            "perplexity": torch.special.entr(counts / counts.sum()).sum().exp().item(),
+        }
 
     @torch.no_grad()
     def _make_task(self, crops: Tensor, n_valid: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,5 +1,7 @@
 """The training loop, its schedule and its randomness."""
 
+import os
+import pathlib
 import threading
 from itertools import pairwise
 
@@ -7,10 +9,17 @@ import pytest
 import torch
 from torch import nn
 
-from audiorep._training import resolve_precision, seeded, train, warm_up_cosine
+from audiorep._training import (
+    Objective,
+    ProgressLine,
+    resolve_precision,
+    seeded,
+    train,
+    warm_up_cosine,
+)
 
 
-class Parabola(nn.Module):
+class Parabola(Objective):
     """Squared distance of a weight from what the batch says."""
 
     def __init__(self):
@@ -28,10 +37,39 @@ def forever(target):
 
 def test_finds_the_minimum():
     parabola, target = Parabola(), torch.tensor([[1.0], [2.0], [3.0]])
-    losses = train(parabola, forever(target), n_steps=300, learning_rate=0.1, weight_decay=0.0)
-    assert len(losses) == 300
-    assert losses[-1] < 1e-3
+    history = train(parabola, forever(target), n_steps=300, learning_rate=0.1, weight_decay=0.0)
+    assert history.keys() == {"loss", "learning_rate"}
+    assert len(history["loss"]) == 300
+    assert history["loss"][-1] < 1e-3
     assert not parabola.training
+
+
+class Observed(Parabola):
+    """Reports where the weight was when the loss was computed."""
+
+    def forward(self, target):
+        self.seen = self.weight.detach().mean().item()
+        return super().forward(target)
+
+    def diagnostics(self):
+        return {"where": self.seen}
+
+
+def test_history_holds_what_each_step_was_like():
+    told = []
+    history = train(
+        Observed(),
+        ((torch.full((3, 1), float(i)),) for i in range(8)),
+        n_steps=8,
+        learning_rate=0.1,
+        weight_decay=0.0,
+        progress=lambda step, n_steps, values: told.append((step, n_steps, values)),
+    )
+    assert history["learning_rate"] == [0.1 * warm_up_cosine(step, 8) for step in range(8)]
+    expected = [(where - i) ** 2 for i, where in enumerate(history["where"])]
+    assert history["loss"] == pytest.approx(expected, rel=1e-5)
+    rows = [{name: values[i] for name, values in history.items()} for i in range(8)]
+    assert told == [(i, 8, row) for i, row in enumerate(rows)]
 
 
 def test_a_diverging_loss_is_told():
@@ -81,3 +119,69 @@ def test_precision_is_taken_as_told():
     assert resolve_precision("float32", cpu) == torch.float32
     assert resolve_precision("bfloat16", cpu) == torch.bfloat16
     assert resolve_precision("auto", cpu) in (torch.float32, torch.bfloat16)
+
+
+INTEL = {"cpu_name": "Intel Xeon"}
+AMD = {"cpu_name": "AMD EPYC 9R14"}
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "fast"),
+    [
+        (INTEL | {"avx512_bf16": True, "amx_bf16": False}, False),
+        (INTEL | {"avx512_bf16": True, "amx_bf16": True}, True),
+        (INTEL | {"avx512_bf16": False, "amx_bf16": False}, False),
+        (AMD | {"avx512_bf16": True, "amx_bf16": False}, True),
+        (AMD | {"avx512_bf16": False, "amx_bf16": False}, False),
+    ],
+)
+def test_automatic_precision_of_a_processor(monkeypatch, capabilities, fast):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    expected = torch.bfloat16 if fast else torch.float32
+    assert resolve_precision("auto", torch.device("cpu")) == expected
+
+
+@pytest.mark.parametrize("vendor", ["AuthenticAMD", "GenuineIntel"])
+@pytest.mark.parametrize("source", ["/proc/cpuinfo", "platform"])
+def test_automatic_precision_where_torch_knows_little(monkeypatch, vendor, source):
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    monkeypatch.setattr(pathlib.Path, "exists", lambda self: source == "/proc/cpuinfo")
+    listing = f"processor\t: 0\nvendor_id\t: {vendor}\nmodel name\t: A Processor\n"
+    monkeypatch.setattr(pathlib.Path, "read_text", lambda self, errors: listing)
+    monkeypatch.setattr("platform.processor", lambda: f"Family 25 Model 1, {vendor}")
+    expected = torch.bfloat16 if vendor == "AuthenticAMD" else torch.float32
+    assert resolve_precision("auto", torch.device("cpu")) == expected
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True)
+    assert resolve_precision("auto", torch.device("cpu")) == torch.bfloat16
+
+
+VALUES = {"loss": 1.23456, "learning_rate": 0.5, "effective_rank": 23.456, "codes_in_use": 231.0}
+
+
+def test_progress_beside_a_terminal_is_a_tenth_of_the_steps(capsys):
+    line = ProgressLine("Learning")
+    for step in range(100):
+        line(step, 100, VALUES)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 10
+    assert lines[-1].startswith("Learning: step 100/100, 0 s, 0 s left, loss 1.235")
+    assert lines[-1].endswith("effective rank 23.46, codes in use 231")
+
+
+def test_progress_on_a_terminal_is_one_line_and_not_longer(monkeypatch, capsys):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    for columns in (200, 40):
+        monkeypatch.setattr("shutil.get_terminal_size", lambda n=columns: os.terminal_size((n, 24)))
+        line = ProgressLine("Learning")
+        for step in range(100):
+            line.shown = 0.0  # as if time had passed
+            line(step, 100, VALUES)
+        shown = capsys.readouterr().err
+        assert shown.count("\n") == 1
+        assert shown.endswith("\n")
+        lines = shown.rstrip("\n").split("\r\x1b[K")[1:]
+        assert len(lines) == 100
+        assert max(map(len, lines)) <= columns - 1
+        assert ("codes in use" in lines[-1]) == (columns == 200)

@@ -25,7 +25,7 @@ from audiorep._contrastive import (
 )
 from audiorep._embedding import iter_overlapping, on_device
 from audiorep._log_mels import LogMels
-from audiorep._training import ProgressLine, resolve_device, train
+from audiorep._training import History, Objective, ProgressLine, resolve_device, train
 from audiorep.augmentations import ViewAugmentation
 from audiorep.nn import WindowEncoder
 
@@ -59,7 +59,7 @@ class ConvWindowClassifier(ConvWindowEncoder):
         return self.head(super().forward(log_mel, n_valid))
 
 
-class ClassificationObjective(nn.Module):
+class ClassificationObjective(Objective):
     """Cross-entropy between clips' labels and what the network says of their augmented crops.
 
     The logits of a clip's crops are averaged, as those of its windows are when it is classified:
@@ -109,7 +109,12 @@ class ClassificationObjective(nn.Module):
         logits = self.classifier(self.augmentation(crops), n_valid)
         # (n_crops, batch, n_classes)
         of_clips = logits.float().unflatten(0, (-1, len(targets))).mean(0)
+        self._hits = of_clips.detach().argmax(1) == targets
         return self.loss(of_clips + self.log_shares, targets)
+
+    def diagnostics(self) -> dict[str, float]:
+        """Return the part of the last batch's clips that were told right."""
+        return {"accuracy": self._hits.float().mean().item()}
 
 
 class SupervisedAudioClassifier(ClassifierMixin, BaseAudioEstimator):
@@ -165,8 +170,12 @@ class SupervisedAudioClassifier(ClassifierMixin, BaseAudioEstimator):
         The labels, sorted.
     module_ : ConvWindowClassifier
         The trained network.
+    history_ : dict of str to list of float
+        What training went like, one value for every step: "loss", in nats; "learning_rate"; and
+        "accuracy", the part of the step's clips whose augmented crops were classified right.
+        Without epochs, lists are empty.
     loss_curve_ : list of float
-        The loss of every step, in nats.
+        The loss of every step, as in `history_`.
     n_features_in_ : int
         Timesteps of a clip, when X was a 2-D array.
 
@@ -263,7 +272,8 @@ class SupervisedAudioClassifier(ClassifierMixin, BaseAudioEstimator):
         FileNotFoundError
             When a file does not exist.
         """
-        self._fit(X, y)
+        with self._unchanged_by_failure():
+            self._fit(X, y)
         return self
 
     def _fit(self, X: Any, y: Any) -> None:
@@ -278,9 +288,9 @@ class SupervisedAudioClassifier(ClassifierMixin, BaseAudioEstimator):
             "n_classes": len(classes),
         }
         train_with_labels = partial(self._train, targets=targets)
-        module = self._trained(training_set, settings, train_with_labels)
-        # Together and at the end, so that a fit that fails leaves the classifier as it was.
+        module, history = self._trained(training_set, settings, train_with_labels)
         self._log_mel_settings, self._module_settings = training_set.log_mel_settings, settings
+        self.history_, self.loss_curve_ = history, history["loss"]
         self.classes_, self.module_ = classes, module
 
     def _check_parameters(self) -> None:
@@ -312,11 +322,11 @@ class SupervisedAudioClassifier(ClassifierMixin, BaseAudioEstimator):
         dtype: torch.dtype,
         *,
         targets: Tensor,
-    ) -> None:
-        """Train the module in place and set ``loss_curve_``."""
+    ) -> History:
+        """Train the module in place and return the history of it."""
         module.scaler.set_statistics(*log_mels.mean_and_scale())
         shares = torch.bincount(targets).float() / len(targets)
-        self.loss_curve_ = train(
+        return train(
             ClassificationObjective(module, shares).to(device),
             self._batches(log_mels, targets.to(device)),
             n_steps=n_training_steps(self.n_epochs, len(log_mels), self.batch_size),

@@ -1,6 +1,7 @@
 """Plain torch modules, usable without scikit-learn."""
 
 from audiorep.nn._backbone import ConvBackbone
+from audiorep.nn._diagnostics import alignment, effective_rank, uniformity
 from audiorep.nn._heads import ProjectionHead
 from audiorep.nn._log_mel import LogMel
 from audiorep.nn._losses import NTXentLoss
@@ -20,6 +21,9 @@ __all__ = [
     "PatchStem",
     "ProjectionHead",
     "WindowEncoder",
+    "alignment",
+    "effective_rank",
     "patchify",
+    "uniformity",
     "unpatchify",
 ]
