@@ -145,7 +145,7 @@ class ContrastiveAudioEncoder(BaseAudioEncoder):
     window_frames : int, default=96
         Width of the windows that the network sees, in frames: a multiple of 16. Shorter clips
         are padded behind their end.
-    width : int, default=64
+    width : int, default=32
         Channels of the network's first stage; all other widths are multiples of it.
     projection_dim : int, default=128
         Length of the projections that the objective compares.
@@ -241,7 +241,7 @@ class ContrastiveAudioEncoder(BaseAudioEncoder):
         hop_length: int = 160,
         n_mels: int = 64,
         window_frames: int = 96,
-        width: int = 64,
+        width: int = 32,
         projection_dim: int = 128,
         temperature: float = 0.5,
         decoupled: bool = True,

@@ -140,7 +140,7 @@ class SupervisedAudioClassifier(ClassifierMixin, BaseAudioEstimator):
     window_frames : int, default=96
         Width of the windows that the network sees, in frames: a multiple of 16. Shorter clips
         are padded behind their end.
-    width : int, default=64
+    width : int, default=32
         Channels of the network's first stage; all other widths are multiples of it.
     n_epochs : int or "auto", default="auto"
         How many times every clip is seen. "auto" takes fewer the more clips there are, and 0
@@ -215,7 +215,7 @@ class SupervisedAudioClassifier(ClassifierMixin, BaseAudioEstimator):
         hop_length: int = 160,
         n_mels: int = 64,
         window_frames: int = 96,
-        width: int = 64,
+        width: int = 32,
         n_epochs: int | str = "auto",
         batch_size: int = 64,
         learning_rate: float = 2e-3,

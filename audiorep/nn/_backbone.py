@@ -1,9 +1,12 @@
 """The convolutional backbone: log-mels to embeddings, and to feature maps of every depth."""
 
 import itertools
+import operator
 
 import torch
 from torch import Tensor, nn
+
+_N_STATISTICS = 5  # of every channel: maximum, standard deviation, three means
 
 
 class ConvBackbone(nn.Module):
@@ -16,17 +19,17 @@ class ConvBackbone(nn.Module):
     ----------
     n_mels : int, default=64
         Number of mel bands of the input.
-    width : int, default=64
+    width : int, default=32
         Channels of the first stage; every further stage has twice as many.
     n_stages : int, default=3
         Number of stages.
     n_bands : int, default=4
-        Frequency bands that `feature_maps` keeps; bands of finer maps are averaged.
+        Frequency bands that are kept of every map; bands of finer maps are averaged.
 
     Attributes
     ----------
     embedding_dim : int
-        Length of an embedding: channels times frequency bands of the deepest map, times four.
+        Length of an embedding: five statistics of every channel and band of every stage.
     time_stride : int
         Frames from one position of the deepest map to the next.
 
@@ -38,11 +41,11 @@ class ConvBackbone(nn.Module):
     >>> [tuple(m.shape) for m in backbone.feature_maps(torch.zeros(2, 64, 96))]
     [(2, 32, 24), (2, 64, 12), (2, 128, 6)]
     >>> backbone(torch.zeros(2, 64, 96)).shape
-    torch.Size([2, 512])
+    torch.Size([2, 1120])
     """
 
     def __init__(
-        self, n_mels: int = 64, width: int = 64, n_stages: int = 3, n_bands: int = 4
+        self, n_mels: int = 64, width: int = 32, n_stages: int = 3, n_bands: int = 4
     ) -> None:
         super().__init__()
         self.n_bands = n_bands
@@ -52,7 +55,8 @@ class ConvBackbone(nn.Module):
             stages.append(_stage(n_in, n_out, kernel_size=3, stride=2))
         self.stages = nn.ModuleList(stages)
         self.time_stride = 4 * 2 ** (n_stages - 1)
-        self.embedding_dim = 4 * channels[-1] * -(-n_mels // self.time_stride)
+        bands = [min(n_bands, -(-n_mels // (4 * 2**i))) for i in range(n_stages)]
+        self.embedding_dim = _N_STATISTICS * sum(map(operator.mul, channels, bands))
 
     def feature_maps(self, x: Tensor) -> list[Tensor]:
         """Return the output of every stage, from shallow to deep.
@@ -87,7 +91,11 @@ class ConvBackbone(nn.Module):
         return stage_map.flatten(1, 2)
 
     def forward(self, x: Tensor, n_valid: Tensor | None = None) -> Tensor:
-        """Return embeddings: maximum over time, and mean in the first, middle and last third.
+        """Return embeddings: statistics over time of the maps of all stages.
+
+        They are maximum, standard deviation, and the mean in the first, middle and last third.
+        An objective that sees every depth trains every depth, and these are what the read-out
+        makes features of.
 
         Parameters
         ----------
@@ -100,12 +108,10 @@ class ConvBackbone(nn.Module):
         -------
         Tensor of shape (batch, embedding_dim)
         """
-        deepest = self._stage_maps(x)[-1].float().flatten(1, 2)
-        n_frames, n_positions = x.shape[-1], deepest.shape[-1]
         if n_valid is None:
-            n_valid = torch.full((len(x),), n_frames, device=x.device)
-        counts = (n_valid * n_positions / n_frames).ceil().clamp(1, n_positions)
-        return torch.cat((_maximum(deepest, counts), _means_of_thirds(deepest, counts)), dim=1)
+            n_valid = torch.full((len(x),), x.shape[-1], device=x.device)
+        valid = n_valid / x.shape[-1]
+        return torch.cat([_statistics(m, valid) for m in self.feature_maps(x)], dim=1)
 
 
 def _stage(n_in: int, n_out: int, kernel_size: int, stride: int) -> nn.Sequential:
@@ -114,6 +120,34 @@ def _stage(n_in: int, n_out: int, kernel_size: int, stride: int) -> nn.Sequentia
         nn.BatchNorm2d(n_out),
         nn.ReLU(inplace=False),  # the map is an output: nothing may overwrite it
     )
+
+
+def _statistics(feature_map: Tensor, valid: Tensor) -> Tensor:
+    """Return statistics over the first part of a map, (batch, 5 * n_channels).
+
+    Parameters
+    ----------
+    feature_map : Tensor of shape (batch, n_channels, n_positions)
+    valid : Tensor of shape (batch,)
+        Share of the positions that belong to the clip.
+    """
+    n_positions = feature_map.shape[-1]
+    counts = (valid * n_positions).ceil().clamp(1, n_positions)
+    parts = (
+        _maximum(feature_map, counts),
+        _deviation(feature_map, counts),
+        _means_of_thirds(feature_map, counts),
+    )
+    return torch.cat(parts, dim=1)
+
+
+def _deviation(feature_map: Tensor, counts: Tensor) -> Tensor:
+    """Standard deviation over the first `counts` positions, of shape (batch, n_channels)."""
+    position = torch.arange(feature_map.shape[-1], device=feature_map.device)
+    weight = ((position < counts[:, None]) / counts[:, None])[:, None]  # (batch, 1, n_positions)
+    mean = (feature_map * weight).sum(2, keepdim=True)
+    variance = ((feature_map - mean).square() * weight).sum(2)
+    return (variance + 1e-4).sqrt()  # where nothing varies, the root alone has no gradient
 
 
 def _maximum(feature_map: Tensor, counts: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ class ProjectionHead(nn.Module):
     ----------
     embedding_dim : int
         Length of the embeddings.
-    hidden_dim : int, default=512
+    hidden_dim : int, default=256
         Length of the hidden layer.
     projection_dim : int, default=128
         Length of the projections.
@@ -24,7 +24,7 @@ class ProjectionHead(nn.Module):
     """
 
     def __init__(
-        self, embedding_dim: int, hidden_dim: int = 512, projection_dim: int = 128
+        self, embedding_dim: int, hidden_dim: int = 256, projection_dim: int = 128
     ) -> None:
         super().__init__()
         self.layers = nn.Sequential(

@@ -1,0 +1,204 @@
+"""How fast is training, and where does the time of a fit go?
+
+Two figures, both from one run on the same machine and thread count:
+
+- Views per second of a training step of `ContrastiveAudioEncoder` with default parameters, beside
+  those of what research code usually does: a float32 network of three convolutions of 64 channels
+  at full resolution, whose views are augmented clip by clip in a Python loop.
+- The share of one `fit` that is spent in the network itself, by the standard library's profiler.
+
+Run with ``python benchmarks/training_speed.py``; what it prints is also written, as JSON, to
+benchmarks/results/training_speed.json.
+"""
+
+import argparse
+import cProfile
+import json
+import pstats
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from audiorep import ContrastiveAudioEncoder
+from audiorep._contrastive import MAX_TIME_STRETCH, ContrastiveObjective, ConvWindowEncoder
+from audiorep._log_mels import LogMels
+from audiorep._training import autocast, resolve_precision, seeded
+from audiorep.augmentations._views import make_augmentation
+from audiorep.evaluation._environment import machine, versions
+from audiorep.nn import NTXentLoss, ProjectionHead
+
+RESULT = Path(__file__).resolve().parent / "results" / "training_speed.json"
+N_CLIPS, SECONDS, SAMPLE_RATE = 320, 5, 16000  # like the training side of a fold of ESC-10
+CPU = torch.device("cpu")
+
+# ---------------------------------------------------------------------- the usual way
+
+
+class FullResolutionNetwork(nn.Module):
+    """Three convolutions of 64 channels without stride, averaged over time and frequency."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        channels = (1, 64, 64, 64)
+        self.layers = nn.Sequential()
+        for n_in, n_out in zip(channels, channels[1:], strict=False):
+            self.layers += nn.Sequential(
+                nn.Conv2d(n_in, n_out, 3, padding=1), nn.BatchNorm2d(n_out), nn.ReLU()
+            )
+        self.head = ProjectionHead(64)
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        """Return projections of log-mels of shape (batch, n_mels, n_frames)."""
+        return self.head(self.layers(log_mel[:, None]).mean((2, 3)))
+
+
+def one_view(log_mel: Tensor, width: int) -> Tensor:
+    """Crop, stretch, shift, filter and mask one clip's log-mel of shape (n_mels, n_frames)."""
+    n_mels, n_frames = log_mel.shape
+    speed = float(torch.empty(1).uniform_(0.8, 1.25))
+    length = min(n_frames, round(width * speed))
+    first = int(torch.randint(n_frames - length + 1, ()))
+    crop = log_mel[:, first : first + length][None].float()
+    view = nn.functional.interpolate(crop, width, mode="linear")[0]
+    view = torch.roll(view, int(torch.randint(-3, 4, ())), 0)
+    curve = nn.functional.interpolate(torch.randn(1, 1, 6), n_mels, mode="linear")[0, 0]
+    view = view + 1.5 * curve[:, None] + 0.5 * torch.randn(())
+    view = view + 0.1 * torch.randn_like(view)
+    band, frame = int(torch.randint(n_mels - 8, ())), int(torch.randint(width - 10, ()))
+    view[band : band + 8] = view.mean()
+    view[:, frame : frame + 10] = view.mean()
+    return view
+
+
+def usual_step(log_mels: LogMels, batch_size: int, width: int) -> Callable[[], Any]:
+    """Return a function that does one training step the usual way."""
+    network, loss = FullResolutionNetwork(), NTXentLoss()
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
+
+    def step() -> None:
+        chosen = torch.randperm(len(log_mels))[:batch_size].tolist()
+        clips = [log_mels.clip(i) for i in chosen] * 2
+        projections = network(torch.stack([one_view(clip, width) for clip in clips]))
+        value = loss(*projections.chunk(2))
+        optimizer.zero_grad()
+        value.backward()
+        optimizer.step()
+
+    return step
+
+
+# ---------------------------------------------------------------------- ours
+
+
+def our_step(log_mels: LogMels, batch_size: int, width: int) -> Callable[[], Any]:
+    """Return a function that does one training step as the encoder's `fit` does."""
+    defaults = ContrastiveAudioEncoder()
+    encoder = ConvWindowEncoder(defaults.n_mels, width, defaults.width)
+    encoder.scaler.set_statistics(*log_mels.mean_and_scale())
+    objective = ContrastiveObjective(
+        encoder,
+        make_augmentation(None),
+        defaults.projection_dim,
+        defaults.temperature,
+        defaults.decoupled,
+    )
+    batches = log_mels.batches(batch_size, width, n_crops=2, max_time_stretch=MAX_TIME_STRETCH)
+    optimizer = torch.optim.AdamW(objective.parameters(), lr=1e-3)
+    dtype = resolve_precision("auto", CPU)
+
+    def step() -> None:
+        batch = next(batches)
+        with autocast(dtype, CPU):
+            value = objective(*batch)
+        optimizer.zero_grad(set_to_none=True)
+        value.backward()
+        optimizer.step()
+
+    return step
+
+
+def seconds_per_step(steps: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
+    """Return the median seconds of each step, taken in turn after one that does not count."""
+    for step in steps.values():
+        step()
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    for _ in range(repeats):
+        for name, step in steps.items():
+            started = time.perf_counter()
+            step()
+            times[name].append(time.perf_counter() - started)
+    return {name: statistics.median(found) for name, found in times.items()}
+
+
+# ---------------------------------------------------------------------- one fit
+
+
+def profile_of_a_fit(waveforms: np.ndarray) -> dict[str, float]:
+    """Return the seconds of one fit with default parameters, and of its parts."""
+    profiler = cProfile.Profile()
+    profiler.runcall(ContrastiveAudioEncoder(device="cpu", random_state=0).fit, waveforms)
+    found = pstats.Stats(profiler).get_stats_profile().func_profiles
+    total = float(pstats.Stats(profiler).total_tt)  # type: ignore[attr-defined]
+
+    def cumulative(file: str, function: str) -> float:
+        rows = pstats.Stats(profiler).stats.items()  # type: ignore[attr-defined]
+        return sum(
+            row[3] for (path, _, name), row in rows if name == function and path.endswith(file)
+        )
+
+    assert found
+    parts = {
+        "network in training": cumulative("_contrastive.py", "forward")
+        - cumulative("_views.py", "forward")
+        + cumulative("_tensor.py", "backward"),
+        "network for the read-out": cumulative("_contrastive.py", "feature_maps"),
+        "augmentation": cumulative("_views.py", "forward"),
+        "crops": cumulative("_log_mels.py", "random_crops"),
+        "optimiser": cumulative("adamw.py", "step") + cumulative("adam.py", "step"),
+        "reading, log-mels": cumulative("_base.py", "_read"),
+    }
+    return {**parts, "all": total}
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repeats", type=int, default=5, help="steps of each kind (default: 5)")
+    parser.add_argument("--threads", type=int, default=1, help="threads of torch (default: 1)")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    waveforms = np.random.default_rng(0).normal(0, 0.1, (N_CLIPS, SECONDS * SAMPLE_RATE))
+    defaults = ContrastiveAudioEncoder()
+    with seeded(0):
+        frames = SECONDS * SAMPLE_RATE // defaults.hop_length
+        log_mels = LogMels([torch.randn(defaults.n_mels, frames) for _ in range(N_CLIPS)])
+        arguments = (log_mels, defaults.batch_size, defaults.window_frames)
+        seconds = seconds_per_step(
+            {"ours": our_step(*arguments), "usual": usual_step(*arguments)}, options.repeats
+        )
+    parts = profile_of_a_fit(waveforms.astype(np.float32))
+    n_views = 2 * defaults.batch_size
+    network = parts["network in training"] + parts["network for the read-out"]
+    result = {
+        "views_per_second": {name: n_views / value for name, value in seconds.items()},
+        "ratio": seconds["usual"] / seconds["ours"],
+        "fit_seconds": parts,
+        "share_of_network": network / parts["all"],
+        "threads": options.threads,
+        "precision": str(resolve_precision("auto", CPU)),
+        "machine": machine(),
+        "versions": versions(),
+    }
+    RESULT.parent.mkdir(exist_ok=True)
+    RESULT.write_text(json.dumps(result, indent=1) + "\n")
+    print(json.dumps(result, indent=1))
+
+
+if __name__ == "__main__":
+    main()
