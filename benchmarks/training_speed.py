@@ -13,6 +13,7 @@ benchmarks/results/training_speed.json.
 
 import argparse
 import cProfile
+import itertools
 import json
 import pstats
 import statistics
@@ -47,7 +48,7 @@ class FullResolutionNetwork(nn.Module):
         super().__init__()
         channels = (1, 64, 64, 64)
         self.layers = nn.Sequential()
-        for n_in, n_out in zip(channels, channels[1:], strict=False):
+        for n_in, n_out in itertools.pairwise(channels):
             self.layers += nn.Sequential(
                 nn.Conv2d(n_in, n_out, 3, padding=1), nn.BatchNorm2d(n_out), nn.ReLU()
             )
