@@ -1,7 +1,9 @@
 """Linear evaluation: what encoders get to see, what is stored, what is told."""
 
 import json
+import shutil
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -235,6 +237,21 @@ def test_what_changes_results_is_computed_again(change, clips, tmp_path):
         arguments["classifier"] = LogisticRegression(C=0.1)
     linear_evaluation({"a": encoder}, X, y, store=store, **arguments)
     assert Spy.fits
+
+
+def test_an_altered_file_is_another_clip(audio_files, tmp_path):
+    arguments = {"cv": 2, "store": tmp_path / "set.jsonl"}
+    encoders, y = {"log-mel": LogMelStatistics(n_mels=20)}, [0, 1] * 6
+    first = linear_evaluation(encoders, audio_files, y, **arguments)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    moved = [shutil.copy(path, elsewhere) for path in audio_files]
+    assert linear_evaluation(encoders, moved, y, **arguments).to_dict() == first.to_dict()
+    altered = bytearray(Path(moved[3]).read_bytes())
+    altered[-2] ^= 1  # of the last timestep; the file stays as long as it was
+    Path(moved[3]).write_bytes(altered)
+    linear_evaluation(encoders, moved, y, **arguments)
+    assert len(ResultStore(arguments["store"]).read()) == 2 * len(first.records)
 
 
 def test_a_store_keeps_notes(tmp_path, clips):
