@@ -198,7 +198,7 @@ def test_a_budget_that_was_chosen_stays():
 
 
 def test_the_curve_gives_that_budget(monkeypatch, clips):
-    X, y, groups = clips
+    X, y, _ = clips
     budgets = []
 
     def fit(self, X, y):

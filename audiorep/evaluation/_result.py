@@ -175,11 +175,21 @@ def score_text(found: Mapping[str, Any], metric: str) -> str:
     mean, std = found[f"{metric}_mean"], found[f"{metric}_std"]
     if mean is None:
         return ""
-    factor, digits = (100, 1) if metric in _PERCENT else (1, 3)
+    factor, digits = metric_scale(metric), 1 if metric in _PERCENT else 3
     text = f"{factor * mean:.{digits}f}"
     if found.get("n_draws", 1) * found["n_folds"] > 1:
         text += f" ± {factor * std:.{digits}f}"
     return text
+
+
+def metric_scale(metric: str) -> int:
+    """Return what a score is multiplied by before it is shown."""
+    return 100 if metric in _PERCENT else 1
+
+
+def metric_label(metric: str) -> str:
+    """Return the name of a score for the axis of a plot."""
+    return f"{_header(metric)} (%)" if metric in _PERCENT else _header(metric)
 
 
 def _header(metric: str) -> str:
