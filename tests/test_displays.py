@@ -32,12 +32,21 @@ def _close_figures():
 def curve():
     """Chance and an encoder, whose scores rise with the labels and differ between draws."""
     records = [
-        {"encoder": name, "fold": "1", "seed": None, "n_labels": n, "draw": draw, "n_labelled": n,
-         "accuracy": score + 0.1 * draw, "n_not_converged": 0, "mean_average_precision": None if name == "chance" else 0.5}
-        for n in (1, 2, 10)
-        for name, score, draws in (("chance", 0.1, (0,)), ("a", 0.3 + 0.02 * n, (0, 1)))
+        {
+            "encoder": name,
+            "fold": "1",
+            "seed": None,
+            "n_labels": n_labels,
+            "draw": draw,
+            "n_labelled": n_labels,
+            "n_not_converged": 0,
+            "accuracy": score + 0.1 * draw,
+            "mean_average_precision": None if name == "chance" else 0.5,
+        }
+        for n_labels in (1, 2, 10)
+        for name, score, draws in (("chance", 0.1, (0,)), ("a", 0.3 + 0.02 * n_labels, (0, 1)))
         for draw in draws
-    ]  # fmt: skip
+    ]
     return LabelEfficiencyCurve(records, ["chance", "a"], ["accuracy", "mean_average_precision"])
 
 
