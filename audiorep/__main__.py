@@ -112,7 +112,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     from audiorep._training import resolve_device
     from audiorep.evaluation._entries import SUPERVISED, standard_entries
     from audiorep.evaluation._environment import machine, versions
-    from audiorep.evaluation._linear import Evaluation
+    from audiorep.evaluation._linear import LinearEvaluationRun
 
     if options.json and not options.json.absolute().parent.is_dir():
         raise FileNotFoundError(f"There is no folder to write {str(options.json)!r} to.")
@@ -127,7 +127,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     if names is None and options.data is None:
         encoders.pop(SUPERVISED, None)  # a first look has three minutes
     title, data, groups, splits = _load(options.data, options.protocol)
-    evaluation = Evaluation(
+    evaluation = LinearEvaluationRun(
         encoders,
         data.data,
         data.target,

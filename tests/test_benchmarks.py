@@ -1,20 +1,55 @@
 """Benchmarks: the README shows what is stored, and nothing else."""
 
-import importlib.util
+import importlib
 from pathlib import Path
 
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
 import pytest
+import soundfile
+
+from audiorep.datasets import make_instrument_notes
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def script(name):
+    """Return a benchmark as a module; its folder is looked into, as when it is run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(ROOT / "benchmarks")
+        return importlib.import_module(name)
+
+
 @pytest.fixture(scope="module")
 def benchmark():
-    script = ROOT / "benchmarks" / "linear_evaluation.py"
-    spec = importlib.util.spec_from_file_location("benchmark_linear_evaluation", script)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script("linear_evaluation")
+
+
+@pytest.fixture(scope="module")
+def few_labels():
+    return script("label_efficiency")
+
+
+@pytest.fixture(params=["linear_evaluation", "label_efficiency"])
+def either(request):
+    return script(request.param)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder of sets that holds one, of synthetic notes in five folds."""
+    notes = make_instrument_notes(40, n_timbres=2, duration=0.2, random_state=0)
+    (tmp_path / "sets" / "esc10").mkdir(parents=True)
+    lines = ["file,label,group,split"]
+    for i, (waveform, label) in enumerate(zip(notes.data, notes.target, strict=True)):
+        soundfile.write(tmp_path / "sets" / "esc10" / f"{i}.wav", waveform, notes.sample_rate)
+        lines.append(f"{i}.wav,{label},{i},{i // 2 % 5 + 1}")
+    (tmp_path / "sets" / "esc10" / "labels.csv").write_text("\n".join(lines) + "\n")
+    return tmp_path / "sets"
 
 
 def record(encoder, fold, seed, score, settings="new", **others):
@@ -36,12 +71,12 @@ def record(encoder, fold, seed, score, settings="new", **others):
     }
 
 
-def test_the_readme_shows_the_stored_results(benchmark):
-    table = benchmark.shown(benchmark.README)
-    if benchmark.stored(benchmark.RESULTS):
-        assert table == benchmark.render()
+def test_the_readme_shows_the_stored_results(either):
+    shown = either.PLACE.read(either.README)
+    if either.stored(either.RESULTS):
+        assert shown == either.render()
     else:
-        assert not any(character.isdigit() for character in table or "")
+        assert not any(character.isdigit() for character in shown or "")
 
 
 def test_the_table_is_made_from_stored_results(benchmark, tmp_path):
@@ -73,15 +108,102 @@ def test_the_supervised_row_is_no_linear_fit(benchmark, tmp_path):
     assert rows.index("| supervised") < rows.index("| contrastive")
 
 
-def test_the_table_goes_between_its_markers(benchmark, tmp_path):
+def test_the_table_goes_between_its_markers(either, tmp_path):
     readme = tmp_path / "README.md"
     readme.write_text("before\n")
     with pytest.raises(ValueError, match="lacks the lines"):
-        benchmark.write_table(readme, tmp_path)
-    readme.write_text(f"before\n{benchmark.BEGIN}\noutdated\n{benchmark.END}\nafter\n")
-    benchmark.ResultStore(tmp_path / "esc10.jsonl").append(record("both", "1", 0, 0.5))
-    benchmark.write_table(readme, tmp_path)
-    assert readme.read_text().startswith("before\n")
-    assert readme.read_text().endswith("\nafter\n")
-    assert benchmark.shown(readme) == benchmark.render(tmp_path)
-    assert "outdated" not in readme.read_text()
+        either.PLACE.write(readme, "table")
+    begin, end = either.PLACE
+    readme.write_text(f"before\n{begin}\noutdated\n{end}\nafter\n")
+    either.PLACE.write(readme, "table")
+    assert readme.read_text() == f"before\n{begin}\ntable\n{end}\nafter\n"
+    assert either.PLACE.read(readme) == "table"
+
+
+# ---------------------------------------------------------------------- run
+
+
+def test_a_linear_evaluation_is_stored_and_goes_on(benchmark, folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(benchmark, "RESULTS", tmp_path / "results")
+    call = ["--data", str(folder), "--sets", "esc10", "--encoders", "log-mel statistics"]
+    benchmark.main([*call, "--folds", "1"])
+    assert "| log-mel statistics | 100.0 (1 of 5 folds) |" in benchmark.render(benchmark.RESULTS)
+    before = (tmp_path / "results" / "esc10.jsonl").read_text()
+    benchmark.main(call)
+    after = (tmp_path / "results" / "esc10.jsonl").read_text()
+    assert after.startswith(before)
+    assert len(after.splitlines()) == 2 * 5
+    assert str(folder) not in after
+
+
+def test_label_efficiency_is_stored_and_goes_on(few_labels, folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(few_labels, "RESULTS", tmp_path / "results")
+    call = ["--data", str(folder), "--sets", "esc10", "--encoders", "log-mel statistics"]
+    call += ["--folds", "1", "3"]
+    few_labels.main([*call, "--labels", "1", "4", "--draws", "2"])
+    assert "mean ± standard deviation over 2 folds and 2 draws" in capsys.readouterr().out
+    before = (tmp_path / "results" / "esc10.jsonl").read_text()
+    few_labels.main([*call, "--labels", "1", "4", "8", "--draws", "3"])
+    after = (tmp_path / "results" / "esc10.jsonl").read_text()
+    assert after.startswith(before)
+    assert len(after.splitlines()) == 2 * (3 * 3 + 3)
+
+
+def test_a_fold_that_is_not_there_is_told(either, folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(either, "RESULTS", tmp_path / "results")
+    call = ["--data", str(folder), "--sets", "esc10", "--encoders", "log-mel statistics"]
+    either.main([*call, "--folds", "9"])
+    assert "esc10: none of the folds 9" in capsys.readouterr().err
+    assert not (tmp_path / "results").exists()
+
+
+# ---------------------------------------------------------------------- few labels
+
+
+@pytest.fixture
+def few_results(few_labels, tmp_path):
+    """Results of one fold of ESC-10 and all of the drums."""
+    for name, folds, rows in (
+        ("esc10", "1", {"contrastive": 0.5, "supervised": 0.3}),
+        ("drums", "12345", {"contrastive": 0.6}),
+    ):
+        store = few_labels.ResultStore(tmp_path / f"{name}.jsonl")
+        for fold in folds:
+            for n_labels in (1, 5):
+                chance = {"n_labels": n_labels, "draw": None, "n_labelled": 40}
+                store.append(record("chance", fold, None, 0.1, **chance, key=f"{fold}{n_labels}"))
+                for row, score in rows.items():
+                    for draw in (0, 1):
+                        about = {"n_labels": n_labels, "draw": draw, "n_labelled": n_labels}
+                        key = f"{row}-{fold}-{n_labels}-{draw}"
+                        score += 0.1 * draw
+                        store.append(record(row, fold, 0, score, **about, key=key))
+    return tmp_path
+
+
+def test_the_table_of_few_labels_has_a_block_per_number(few_labels, few_results):
+    table = few_labels.render(few_results)
+    assert "| labels per class |  | ESC-10 | drums |" in table
+    lines = [line for line in table.splitlines() if line.startswith("|")][3:]
+    assert lines == [
+        "| 1 | chance | 10.0 | 10.0 ± 0.0 |",
+        "|  | supervised | 35.0 ± 5.0 |  |",
+        "|  | contrastive | 55.0 ± 5.0 | 65.0 ± 5.0 |",
+        "| 5 | chance | 10.0 | 10.0 ± 0.0 |",
+        "|  | supervised | 35.0 ± 5.0 |  |",
+        "|  | contrastive | 55.0 ± 5.0 | 65.0 ± 5.0 |",
+    ]
+    assert "ESC-10: 5 published folds, 1 of 5 folds, 2 draws, 1 seed;" in table
+    assert "drums: 5 folds of whole kits, 2 draws, 1 seed." in table
+    assert "on abacus, 2 cores; audiorep 0; commit unknown." in table
+    assert few_labels.render(few_results / "nothing") == "No results are stored yet."
+
+
+def test_the_figure_has_a_panel_per_set(few_labels, few_results, monkeypatch):
+    monkeypatch.setattr(few_labels, "RESULTS", few_results)
+    few_labels.main(["--figure", str(few_results / "curves.png")])
+    picture = plt.imread(few_results / "curves.png")
+    assert picture.shape[1] > 1.8 * picture.shape[0]
+    assert np.ptp(picture[..., :3]) > 0.5
+    with pytest.raises(ValueError, match="No results are stored yet"):
+        few_labels.draw(few_results / "none.png", few_results / "nothing")

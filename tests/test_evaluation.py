@@ -1,13 +1,15 @@
 """Linear evaluation: what encoders get to see, what is stored, what is told."""
 
 import json
+import shutil
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 import torch
-from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score
@@ -16,6 +18,7 @@ from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.utils import Bunch
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from audiorep import ContrastiveAudioEncoder, VQTransformerEncoder
 from audiorep.evaluation import (
     LinearEvaluation,
     LogMelStatistics,
@@ -157,6 +160,47 @@ def test_scores_are_those_of_a_pipeline(clips):
     assert scores(result, "spy") == expected
 
 
+class InTwoSteps(BaseEstimator):
+    """An encoder that has no fit_transform."""
+
+    def __init__(self, encoder, random_state=None):
+        self.encoder = encoder
+        self.random_state = random_state
+
+    def fit(self, X):
+        self.encoder_ = clone(self.encoder).set_params(random_state=self.random_state).fit(X)
+        return self
+
+    def transform(self, X):
+        return self.encoder_.transform(X)
+
+
+@pytest.mark.parametrize(
+    "encoder",
+    [
+        ContrastiveAudioEncoder(width=4, window_frames=32, n_epochs=2),
+        VQTransformerEncoder(width=64, n_layers=1, n_codes=8, window_frames=32, n_epochs=2),
+    ],
+    ids=["contrastive", "VQ-transformer"],
+)
+def test_files_are_read_once_and_nothing_changes(encoder, audio_files, monkeypatch):
+    """Features of fit_transform give the same scores as those of fit and transform."""
+    y, probability = [0, 1] * 6, ["accuracy", "neg_log_loss"]
+    reads = []
+    read = soundfile.SoundFile.__init__
+    monkeypatch.setattr(
+        soundfile.SoundFile, "__init__", lambda *a, **k: (reads.append(a[1]), read(*a, **k))[0]
+    )
+    counts, found = [], []
+    for entry in (encoder, InTwoSteps(encoder)):
+        reads.clear()
+        result = linear_evaluation({"a": entry}, audio_files, y, cv=2, metrics=probability)
+        counts.append(len(reads))
+        found.append([record["neg_log_loss"] for record in result.records])
+    assert found[0] == found[1]
+    assert counts[0] < counts[1]
+
+
 def test_a_union_equals_a_feature_union_and_fits_nothing_twice(clips):
     X, y, groups = clips
     a, b = Spy(noise=2.0), LogMelStatistics()
@@ -235,6 +279,21 @@ def test_what_changes_results_is_computed_again(change, clips, tmp_path):
         arguments["classifier"] = LogisticRegression(C=0.1)
     linear_evaluation({"a": encoder}, X, y, store=store, **arguments)
     assert Spy.fits
+
+
+def test_an_altered_file_is_another_clip(audio_files, tmp_path):
+    arguments = {"cv": 2, "store": tmp_path / "set.jsonl"}
+    encoders, y = {"log-mel": LogMelStatistics(n_mels=20)}, [0, 1] * 6
+    first = linear_evaluation(encoders, audio_files, y, **arguments)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    moved = [shutil.copy(path, elsewhere) for path in audio_files]
+    assert linear_evaluation(encoders, moved, y, **arguments).to_dict() == first.to_dict()
+    altered = bytearray(Path(moved[3]).read_bytes())
+    altered[-2] ^= 1  # of the last timestep; the file stays as long as it was
+    Path(moved[3]).write_bytes(altered)
+    linear_evaluation(encoders, moved, y, **arguments)
+    assert len(ResultStore(arguments["store"]).read()) == 2 * len(first.records)
 
 
 def test_a_store_keeps_notes(tmp_path, clips):

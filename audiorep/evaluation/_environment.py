@@ -15,6 +15,7 @@ import audiorep
 _WITHOUT_EFFECT = {
     "__main__.py",
     "evaluation/__init__.py",
+    "evaluation/_displays.py",
     "evaluation/_entries.py",
     "evaluation/_environment.py",
     "evaluation/_result.py",

@@ -1,5 +1,6 @@
 """The supervised control: the encoders' network, trained with labels."""
 
+import math
 from collections.abc import Iterator
 from functools import partial
 from numbers import Integral
@@ -417,3 +418,32 @@ def _classes(labels: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], Tensor]:
             f"y has {len(classes)} class, {classes[0]!s}, but a classifier needs two at least."
         )
     return classes, torch.from_numpy(targets.astype(np.int64))
+
+
+def with_steps_for(classifier: Any, n_clips: int, n_labelled: int) -> Any:
+    """Let a classifier take as many steps on few labelled clips as it would on all clips.
+
+    Its own choice, ``n_epochs="auto"``, is short for a handful of clips, so that the common checks
+    end soon; where it is compared with what learned from all clips, it gets the same budget. A
+    classifier whose epochs were chosen otherwise stays as it is.
+
+    Parameters
+    ----------
+    classifier : estimator
+        Changed in place where it is a `SupervisedAudioClassifier`.
+    n_clips : int
+        Training clips, with and without labels.
+    n_labelled : int
+        Those that it will be fitted on.
+
+    Returns
+    -------
+    estimator
+    """
+    if isinstance(classifier, SupervisedAudioClassifier) and classifier.n_epochs == "auto":
+        batch_size = classifier.batch_size
+        n_steps = n_training_steps("auto", n_clips, batch_size)
+        if n_labelled < n_clips:
+            n_epochs = math.ceil(n_steps * min(batch_size, n_labelled) / n_labelled)
+            classifier.set_params(n_epochs=n_epochs)
+    return classifier

@@ -1,0 +1,250 @@
+"""What evaluations share: the results they are made of, found one by one, stored, in parallel."""
+
+import sys
+import time
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import joblib
+import numpy as np
+from sklearn.base import is_classifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import get_scorer_names
+from sklearn.utils.parallel import Parallel, delayed
+
+from audiorep.evaluation._environment import code_fingerprint, machine, versions
+from audiorep.evaluation._fold import Fold, Subset, random_state_names
+from audiorep.evaluation._neighbors import FEATURE_METRICS
+from audiorep.evaluation._protocols import Splits, resolve_splits
+from audiorep.evaluation._result import CHANCE
+from audiorep.evaluation._store import Record, ResultStore, describe, digest, fingerprint
+
+
+class Unit(NamedTuple):
+    """One result to find: an encoder on a fold at a seed, with labels of some clips or of all."""
+
+    name: str
+    fold: str
+    seed: int | None  # None where nothing depends on it
+    subset: Subset | None  # None means the labels of all training clips
+    settings: str  # fingerprint of the encoder, the classifier and the versions
+    key: str  # fingerprint of the settings, the seed, the clips, the fold and the subset
+
+
+@dataclass
+class Task:
+    """What is done in one piece: the results of one fold and seed that are not there yet."""
+
+    fold: str
+    seed: int
+    units: list[Unit]
+
+
+class EvaluationRun:
+    """An evaluation that yields its results one by one.
+
+    A subclass says with which labels every entry is judged (`_subsets`) and puts the records
+    together (`result`); all else is here. The arguments are those of `linear_evaluation`.
+    """
+
+    def __init__(
+        self,
+        encoders: Mapping[str, Any],
+        X: Any,
+        y: Any,
+        *,
+        groups: Any = None,
+        cv: Any = None,
+        classifier: Any = None,
+        unions: Mapping[str, Sequence[str]] | None = None,
+        random_states: Sequence[int] = (0,),
+        metrics: Sequence[str] = ("accuracy", "balanced_accuracy"),
+        store: Any = None,
+    ) -> None:
+        self.encoders = dict(encoders)
+        self.unions = {name: tuple(members) for name, members in (unions or {}).items()}
+        self.X, self.y = X, np.asarray(y)
+        self.classifier = LogisticRegression() if classifier is None else classifier
+        self.random_states = [int(seed) for seed in random_states]
+        self.metrics = list(metrics)
+        self.store = (
+            store if isinstance(store, ResultStore) or store is None else ResultStore(store)
+        )
+        self.names = [CHANCE, *self.encoders, *self.unions]
+        self._check(groups)
+        self.splits: Splits = resolve_splits(cv, self.y, groups)
+        self.environment = {"versions": versions(), "machine": machine()}
+
+    def _check(self, groups: Any) -> None:
+        n_clips = len(self.X)
+        if len(self.y) != n_clips or (groups is not None and len(groups) != n_clips):
+            counts = [str(n_clips), str(len(self.y))]
+            counts += [] if groups is None else [str(len(groups))]
+            raise ValueError(
+                f"X, y and groups must have one entry per clip, but have {', '.join(counts)}."
+            )
+        if len(set(self.names)) < len(self.names):
+            raise ValueError(
+                f"Encoders and unions must have different names, other than {CHANCE!r}; "
+                f"got {', '.join(self.names[1:])}."
+            )
+        for name, members in self.unions.items():
+            for member in members:
+                if member not in self.encoders or is_classifier(self.encoders[member]):
+                    raise ValueError(
+                        f"The union {name!r} has the member {member!r}, which is not among the "
+                        f"encoders that transform; they are {', '.join(self.encoders)}."
+                    )
+        for metric in self.metrics:
+            if metric not in FEATURE_METRICS and metric not in get_scorer_names():
+                raise ValueError(
+                    f"There is no metric {metric!r}; take one of {', '.join(FEATURE_METRICS)}, or "
+                    "a name out of sklearn.metrics.get_scorer_names()."
+                )
+        if not any(metric not in FEATURE_METRICS for metric in self.metrics):
+            raise ValueError("metrics needs one of scikit-learn's at least, such as 'accuracy'.")
+        if not self.random_states:
+            raise ValueError("random_states is empty; pass one seed at least.")
+
+    # ------------------------------------------------------------------ what is to be done
+
+    @abstractmethod
+    def _subsets(self, name: str) -> list[Subset] | list[None]:
+        """Return the labelled clips with which an entry is judged, on every fold at every seed."""
+
+    @abstractmethod
+    def result(self, records: Iterable[Record]) -> Any:
+        """Put records together, however many there are."""
+
+    def units(self) -> list[Unit]:
+        """Return all results that make up the evaluation, fold by fold and seed by seed."""
+        data = fingerprint(self.X, self.y)
+        settings = {name: self._settings(name) for name in self.names}
+        units = []
+        for fold, (train, test) in self.splits.items():
+            split = [train.tolist(), test.tolist()]
+            for position, seed in enumerate(self.random_states):
+                for name in self.names:
+                    if not self._is_seeded(name) and position > 0:
+                        continue
+                    own_seed = seed if self._is_seeded(name) else None
+                    made_of = [settings[name], own_seed, self.metrics, data, split]
+                    for subset in self._subsets(name):
+                        key = digest([*made_of, subset])
+                        units.append(Unit(name, fold, own_seed, subset, settings[name], key))
+        return units
+
+    def _settings(self, name: str) -> str:
+        members = [] if name == CHANCE else self.unions.get(name, (name,))
+        described = [describe(self.encoders[member]) for member in members]
+        kind = "union" if name in self.unions else "chance" if name == CHANCE else "encoder"
+        made_by = [self.environment["versions"], code_fingerprint()]
+        return digest([kind, described, describe(self.classifier), *made_by])
+
+    def _is_seeded(self, name: str) -> bool:
+        if name == CHANCE:
+            return False
+        return any(
+            random_state_names(self.encoders[member]) for member in self.unions.get(name, (name,))
+        )
+
+    # ------------------------------------------------------------------ doing it
+
+    def run(self, *, n_jobs: int | None = None, verbose: int = 0) -> Iterator[Record]:
+        """Yield the records: first those of the store, then new ones as they come."""
+        units = self.units()
+        stored = {r["key"]: r for r in self.store.read()} if self.store else {}
+        yield from (stored[unit.key] for unit in units if unit.key in stored)
+        missing = [unit for unit in units if unit.key not in stored]
+        progress = Progress(len(units), len(missing), verbose)
+        for record in self._computed(self._tasks(missing), n_jobs):
+            progress(record, self.metrics)
+            yield record
+
+    def _tasks(self, units: Iterable[Unit]) -> list[Task]:
+        tasks: dict[tuple[str, int], Task] = {}
+        for unit in units:
+            seed = self.random_states[0] if unit.seed is None else unit.seed
+            task = tasks.setdefault((unit.fold, seed), Task(unit.fold, seed, []))
+            task.units.append(unit)
+        return list(tasks.values())
+
+    def _computed(self, tasks: list[Task], n_jobs: int | None) -> Iterator[Record]:
+        if joblib.effective_n_jobs(n_jobs) == 1 or len(tasks) < 2:
+            for task in tasks:
+                yield from self._evaluate(task)
+            return
+        parallel = Parallel(n_jobs=n_jobs, return_as="generator_unordered")
+        for records in parallel(delayed(_evaluate_all)(self, task) for task in tasks):
+            yield from records
+
+    def _evaluate(self, task: Task) -> Iterator[Record]:
+        """Evaluate one fold at one seed, each encoder fitted once at most."""
+        fold = self._fold(task)
+        for unit in task.units:
+            record: Record = {
+                "encoder": unit.name,
+                "fold": unit.fold,
+                "seed": unit.seed,
+                **fold.judged(unit.name, unit.subset),
+                "n_train": len(fold.y_train),
+                "n_test": len(fold.y_test),
+                "n_classes": len(np.unique(self.y)),
+                "settings": unit.settings,
+                "key": unit.key,
+                **self.environment,
+            }
+            if self.store:
+                self.store.append(record)
+            yield record
+
+    def _fold(self, task: Task) -> Fold:
+        names = [unit.name for unit in task.units]
+        return Fold(
+            self.X,
+            self.y,
+            self.splits[task.fold],
+            seed=task.seed,
+            encoders=self.encoders,
+            unions={name: m for name, m in self.unions.items() if name in names},
+            classifier=self.classifier,
+            metrics=self.metrics,
+        )
+
+
+class Progress:
+    """Lines on standard error, one for every new result."""
+
+    def __init__(self, n_units: int, n_missing: int, verbose: int) -> None:
+        self.n_units, self.n_missing, self.n_done = n_units, n_missing, 0
+        self.verbose = verbose
+        self.started = time.monotonic()
+        if verbose and n_missing < n_units:
+            self._print(f"{n_units - n_missing} of {n_units} results are there already")
+
+    def __call__(self, record: Record, metrics: Sequence[str]) -> None:
+        """Say what came."""
+        self.n_done += 1
+        if not self.verbose:
+            return
+        done = self.n_units - self.n_missing + self.n_done
+        where = [f"fold {record['fold']}"]
+        for title, name in (("seed", "seed"), ("labels", "n_labels"), ("draw", "draw")):
+            if record.get(name) is not None:
+                where.append(f"{title} {record[name]}")
+        scores = [f"{m} {record[m]:.3f}" for m in metrics if record[m] is not None]
+        self._print(
+            f"[{done}/{self.n_units}] {', '.join([*where, record['encoder']])}: "
+            f"{', '.join(scores)}; "
+            f"fit {record['fit_seconds']:.1f} s, transform {record['transform_seconds']:.1f} s; "
+            f"{time.monotonic() - self.started:.0f} s so far"
+        )
+
+    def _print(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+
+def _evaluate_all(run: EvaluationRun, task: Task) -> list[Record]:
+    return list(run._evaluate(task))
