@@ -88,7 +88,7 @@ def test_a_protocol_can_be_chosen(folder, capsys):
 
 def test_an_interrupt_prints_what_is_done(folder, capsys, monkeypatch):
     class Interrupted(MFCCStatistics):
-        def fit(self, X, y=None):
+        def fit_transform(self, X, y=None):
             raise KeyboardInterrupt
 
     entries = {"done": LogMelStatistics(), "cut": Interrupted()}
