@@ -5,27 +5,23 @@ from collections.abc import Iterator
 from numbers import Integral
 from typing import Any, ClassVar
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from sklearn.utils._param_validation import Interval
-from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from audiorep._base import BaseAudioEncoder
-from audiorep._embedding import Batch, FloatArray, iter_batches, on_device
 from audiorep._log_mels import LogMels
 from audiorep._readout import ReadOut
-from audiorep._training import ProgressLine, resolve_device, train
-from audiorep._vq_window_encoder import CodePredictionObjective, VQWindowEncoder
+from audiorep._training import ProgressLine, train
+from audiorep._vq_language_model import CodeLanguageModel
+from audiorep._vq_window_encoder import CodePredictionObjective, VQWindowEncoder, fit_next_codes
 from audiorep.nn import WindowEncoder
-from audiorep.nn._patches import valid_steps
 
 _HEAD_DIM = 64
 _MAX_TIME_STRETCH = 0.2  # of the crops whose codes are predicted
 
 
-class VQTransformerEncoder(BaseAudioEncoder):
+class VQTransformerEncoder(CodeLanguageModel, BaseAudioEncoder):
     """Features from predicting sound, patch by patch.
 
     Patches of the spectrogram become discrete codes (an autoencoder, and k-means on its
@@ -167,96 +163,6 @@ class VQTransformerEncoder(BaseAudioEncoder):
         self.verbose = verbose
         self.random_state = random_state
 
-    def tokenize(self, X: Any) -> list[npt.NDArray[np.int64]]:
-        """Return the codes of clips.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_clips, n_timesteps), or sequence of length n_clips
-            As for `fit`.
-
-        Returns
-        -------
-        list of ndarray of shape (n_steps, n_bands)
-            One array per clip: positions in `codebook_`, from low to high frequencies. A step is
-            8 frames.
-        """
-        check_is_fitted(self, "readout_")
-        clips: dict[int, list[npt.NDArray[np.int64]]] = {}
-        for batch, codes, _, valid in self._code_batches(X):
-            for owner, window, inside in zip(batch.owners, codes, valid, strict=True):
-                if owner >= 0:
-                    clips.setdefault(owner, []).append(window[inside].numpy())
-        return [np.concatenate(clips[owner]) for owner in sorted(clips)]
-
-    def score_samples(self, X: Any) -> FloatArray:
-        """Return how likely clips are.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_clips, n_timesteps), or sequence of length n_clips
-            As for `fit`.
-
-        Returns
-        -------
-        ndarray of shape (n_clips,)
-            Mean log-likelihood of a clip's codes, each given the steps before it in its window
-            of `window_frames`, in nats per code.
-        """
-        check_is_fitted(self, "readout_")
-        totals: dict[int, list[float]] = {}
-        for batch, _, log_p, valid in self._code_batches(X):
-            total = (log_p * valid).sum(1).tolist()
-            for owner, value, n_steps in zip(
-                batch.owners, total, valid.sum(1).tolist(), strict=True
-            ):
-                if owner >= 0:
-                    sums = totals.setdefault(owner, [0.0, 0.0])
-                    sums[0] += value
-                    sums[1] += n_steps
-        means = [totals[owner][0] / totals[owner][1] for owner in sorted(totals)]
-        return np.array(means, dtype=np.float32)
-
-    def score(self, X: Any, y: Any = None) -> float:
-        """Return the mean of `score_samples` over clips, in nats per code.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_clips, n_timesteps), or sequence of length n_clips
-            As for `fit`.
-        y : None
-            Ignored.
-
-        Returns
-        -------
-        float
-        """
-        return float(self.score_samples(X).mean())
-
-    @property
-    def codebook_(self) -> FloatArray:
-        """The k-means centres, of shape (n_codes, bottleneck_dim)."""
-        check_is_fitted(self, "readout_")
-        codebook: FloatArray = self.module_.tokenizer.codebook.numpy().copy()
-        return codebook
-
-    def _code_batches(self, X: Any) -> Iterator[tuple[Batch, Tensor, Tensor, Tensor]]:
-        """Yield windows that do not overlap, and what is known of their steps.
-
-        That is: their codes (n_windows, n_steps, n_bands), the mean log-likelihood of a code
-        (n_windows, n_steps), and which steps belong to the clip (n_windows, n_steps).
-        """
-        device = resolve_device(self.device)
-        module = on_device(self.module_, device)
-        width = module.n_frames
-        for batch in iter_batches(self._sources(X), width, width, width):
-            log_mel, n_valid = batch.tensors(device)
-            with torch.inference_mode():
-                codes = module.tokenizer.encode(module.listen(log_mel, n_valid))
-                log_p = module.log_likelihood(codes).double().mean(2)
-            valid = valid_steps(n_valid, codes.shape[1], module.grid)
-            yield batch, codes.cpu(), log_p.cpu(), valid.cpu()
-
     def _check_parameters(self) -> None:
         super()._check_parameters()
         for name, divisor in (("n_mels", self.n_bands), ("window_frames", 8), ("width", _HEAD_DIM)):
@@ -290,7 +196,8 @@ class VQTransformerEncoder(BaseAudioEncoder):
         assert isinstance(module, VQWindowEncoder)
         module.scaler.set_statistics(*log_mels.mean_and_scale())
         n_steps = self._n_steps(len(log_mels))
-        module.tokenizer.fit(self._heard(module, log_mels), n_steps=min(300, n_steps), dtype=dtype)
+        n_short = min(300, n_steps)  # of what is learned sooner than the transformer
+        module.tokenizer.fit(self._heard(module, log_mels), n_steps=n_short, dtype=dtype)
         self.loss_curve_ = train(
             CodePredictionObjective(module).to(device),
             log_mels.batches(
@@ -302,6 +209,14 @@ class VQTransformerEncoder(BaseAudioEncoder):
             max_gradient_norm=1.0,
             dtype=dtype,
             progress=ProgressLine(type(self).__name__) if self.verbose else None,
+        )
+        fit_next_codes(
+            module,
+            log_mels,
+            batch_size=self.batch_size,
+            n_steps=n_short,
+            max_time_stretch=_MAX_TIME_STRETCH,
+            dtype=dtype,
         )
 
     def _n_steps(self, n_clips: int) -> int:

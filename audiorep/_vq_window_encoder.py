@@ -1,24 +1,49 @@
 """VQWindowEncoder and its objective: sound becomes codes, and a transformer predicts them."""
 
+import math
+from collections.abc import Iterator
+from itertools import islice
+
 import torch
 from torch import Tensor, nn
 
-from audiorep._tokenizer import PatchTokenizer, remove_level
+from audiorep._log_mels import LogMels
+from audiorep._next_codes import NextCodes
+from audiorep._tokenizer import PatchTokenizer
+from audiorep._training import autocast
 from audiorep.augmentations import (
     BackgroundMixing,
     FrequencyMask,
     LogMelNoise,
     RandomEqualizer,
-    RandomGain,
     RandomResample,
     TimeMask,
 )
 from audiorep.nn import LogMelScaler, WindowEncoder
 from audiorep.nn._patches import PatchStem, valid_steps
-from audiorep.nn._transformer import CausalTransformer
+from audiorep.nn._transformer import CausalTransformer, KeyValueCache
 
 # Steps ahead that are predicted: the code heard now (denoised), the next, and the one after.
 HORIZONS = (0, 1, 2)
+
+# How often every step is counted, with other neighbours in its patch each time, and at most in
+# how many batches.
+_COUNTS_OF_A_STEP = 4
+_MAX_COUNTED_BATCHES = 1000
+
+
+class CodeCache(KeyValueCache):
+    """What there is to keep of codes that were heard, so that more can be heard cheaply.
+
+    Attributes
+    ----------
+    last_heard : Tensor of shape (batch, n_mels, patch_frames) or None
+        The last step as log-mels: the stem's filters reach back into it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last_heard: Tensor | None = None
 
 
 class VQWindowEncoder(WindowEncoder):
@@ -26,7 +51,8 @@ class VQWindowEncoder(WindowEncoder):
 
     The transformer listens to log-mels. Those of a recording make features; those decoded from
     codes make a language model: what it says of step ``t + 1`` depends on the codes up to ``t``.
-    Training mixes both, so that one network serves both.
+    Training mixes both, so that one network serves both. A step looks back by as many steps as a
+    window has, in each block, so that sequences of any length are heard as those of training were.
 
     Parameters
     ----------
@@ -66,16 +92,22 @@ class VQWindowEncoder(WindowEncoder):
         self.scaler = LogMelScaler()
         self.tokenizer = PatchTokenizer(n_mels, n_bands, stem.patch_frames, n_codes, bottleneck_dim)
         self.stem = stem
-        self.transformer = CausalTransformer(dim, n_layers, n_heads)
+        self.context = n_frames // self.grid
+        self.transformer = CausalTransformer(dim, n_layers, n_heads, self.context)
         self.heads = nn.ModuleList(nn.Linear(dim, n_bands * n_codes) for _ in HORIZONS)
-        self.first = nn.Parameter(torch.zeros(n_bands * n_codes))  # logits of a first step
+        self.next_codes = NextCodes(n_bands, n_codes, dim)
         for head in self.heads:
             with torch.no_grad():
                 head.get_parameter("weight").mul_(0.3)
 
     def listen(self, log_mel: Tensor, n_valid: Tensor) -> Tensor:
-        """Standardise and take the level away: what tokenizer and stem work on."""
-        return remove_level(self.scaler(log_mel, n_valid), n_valid)
+        """Standardise, with zeros behind the end: what tokenizer and stem work on.
+
+        The level of a window is that of its clip, which was levelled as a whole: codes tell loud
+        passages from quiet ones.
+        """
+        frame = torch.arange(log_mel.shape[-1], device=log_mel.device)
+        return self.scaler(log_mel, n_valid) * (frame < n_valid[:, None, None])
 
     def states(self, heard: Tensor) -> list[Tensor]:
         """Return tokens of shape (batch, n_steps, dim): the stem's, then every block's."""
@@ -102,12 +134,29 @@ class VQWindowEncoder(WindowEncoder):
             ~self.tokenizer.in_use, -torch.inf
         )
 
-    def first_logits(self) -> Tensor:
-        """Return the logits of the first step, of shape (n_bands, n_codes)."""
-        return self.first.view(self.n_bands, -1).masked_fill(~self.tokenizer.in_use, -torch.inf)
+    def code_states(self, codes: Tensor, cache: CodeCache | None = None) -> Tensor:
+        """Return the states of the transformer when it hears codes.
+
+        Parameters
+        ----------
+        codes : Tensor of shape (batch, n_steps, n_bands), int64
+        cache : CodeCache, default=None
+            What was heard before; `codes` are added to it. None means that they are the beginning.
+
+        Returns
+        -------
+        Tensor of shape (batch, n_steps, dim)
+        """
+        heard = self.tokenizer.decode(codes)
+        if cache is not None:
+            if cache.last_heard is not None:
+                heard = torch.cat((cache.last_heard, heard), dim=2)
+            cache.last_heard = heard[..., -self.grid :]
+        tokens = self.stem(heard)[:, -codes.shape[1] :]
+        return self.transformer(tokens, cache)
 
     def log_likelihood(self, codes: Tensor) -> Tensor:
-        """Return the log-probability of every code given the steps before, in nats.
+        """Return the log-probability of every code given all before it, in nats.
 
         Parameters
         ----------
@@ -117,11 +166,7 @@ class VQWindowEncoder(WindowEncoder):
         -------
         Tensor of shape (batch, n_steps, n_bands)
         """
-        state = self.states(self.tokenizer.decode(codes))[-1]
-        later = self.logits(state[:, :-1], 1)
-        first = self.first_logits().expand(len(codes), 1, -1, -1)
-        log_p = torch.cat((first, later), dim=1).log_softmax(-1)
-        return log_p.gather(-1, codes[..., None])[..., 0]
+        return self.next_codes.log_likelihood(self.code_states(codes), codes)
 
 
 class CodePredictionObjective(nn.Module):
@@ -144,7 +189,6 @@ class CodePredictionObjective(nn.Module):
         self.augmentation = nn.Sequential(
             RandomResample(max_time_stretch=0.0),
             RandomEqualizer(),
-            RandomGain(),
             BackgroundMixing(),
             LogMelNoise(),
             FrequencyMask(max_width=6.0),
@@ -169,8 +213,7 @@ class CodePredictionObjective(nn.Module):
         heard, codes = self._make_task(crops, n_valid)
         state = encoder.states(heard)[-1]
         valid = valid_steps(n_valid, codes.shape[1], encoder.grid)
-        first = encoder.first_logits().expand(len(codes), -1, -1)
-        loss = nn.functional.cross_entropy(first.flatten(0, 1), codes[:, 0].flatten())
+        loss = state.new_zeros(())
         for horizon in HORIZONS:
             inside = valid[:, horizon:]
             if inside.any():
@@ -196,3 +239,68 @@ class CodePredictionObjective(nn.Module):
 
 def _cross_entropy(logits: Tensor, codes: Tensor) -> Tensor:
     return nn.functional.cross_entropy(logits.flatten(0, -2), codes.flatten())
+
+
+def fit_next_codes(
+    encoder: VQWindowEncoder,
+    log_mels: LogMels,
+    *,
+    batch_size: int,
+    n_steps: int,
+    max_time_stretch: float,
+    dtype: torch.dtype,
+) -> list[float]:
+    """Fit what turns the states of a trained transformer into likelihoods; nothing else changes.
+
+    Parameters
+    ----------
+    encoder : VQWindowEncoder
+    log_mels : LogMels
+        Of the clips to learn from.
+    batch_size : int
+        Crops of a batch. They are up to two windows long, so that most steps have a full past.
+    n_steps : int
+        Steps of the optimiser.
+    max_time_stretch : float
+        As for `LogMels.batches`.
+    dtype : torch.dtype
+        What matrix products are computed in.
+
+    Returns
+    -------
+    list of float
+        The loss of every step, in nats per code.
+    """
+    longest = math.ceil(int(log_mels.lengths.max()) / encoder.grid) * encoder.grid
+    width = min(2 * encoder.n_frames, longest)
+    batches = log_mels.batches(batch_size, width, max_time_stretch=max_time_stretch)
+    n_frames = int(log_mels.lengths.sum())
+    n_counted = math.ceil(_COUNTS_OF_A_STEP * n_frames / (min(batch_size, len(log_mels)) * width))
+    encoder.next_codes.count(
+        islice(_iter_codes(encoder, batches), min(n_counted, _MAX_COUNTED_BATCHES)),
+        n_steps=n_frames // encoder.grid,
+        in_use=encoder.tokenizer.in_use,
+    )
+    return encoder.next_codes.fit(
+        _iter_states(encoder, batches, dtype), n_steps=n_steps, dtype=dtype
+    )
+
+
+def _iter_codes(
+    encoder: VQWindowEncoder, batches: Iterator[tuple[Tensor, Tensor]]
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the codes of crops, and which of their steps belong to the clips."""
+    for crops, n_valid in batches:
+        with torch.no_grad():
+            codes = encoder.tokenizer.encode(encoder.listen(crops, n_valid))
+        yield codes, valid_steps(n_valid, codes.shape[1], encoder.grid)
+
+
+def _iter_states(
+    encoder: VQWindowEncoder, batches: Iterator[tuple[Tensor, Tensor]], dtype: torch.dtype
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Yield what the transformer makes of codes, the codes, and which steps are valid."""
+    for codes, valid in _iter_codes(encoder, batches):
+        with torch.no_grad(), autocast(dtype, codes.device):
+            states = encoder.code_states(codes)
+        yield states, codes, valid
