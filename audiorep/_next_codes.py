@@ -1,6 +1,7 @@
 """NextCodes: how likely the codes of a step are, given the steps before."""
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +10,14 @@ from audiorep._training import train
 
 # A code that was seen this many times before others is trusted as much as what holds in general.
 _PRIOR_STRENGTH = 20.0
+
+
+class Counts(NamedTuple):
+    """What was counted; see `NextCodes`."""
+
+    common: Tensor
+    along_time: Tensor
+    across_bands: Tensor
 
 
 class NextCodes(nn.Module):
@@ -53,7 +62,8 @@ class NextCodes(nn.Module):
         self.first = nn.Parameter(torch.zeros(n_bands, n_codes))
         self.linear = nn.Linear(dim, n_bands * n_codes)
         with torch.no_grad():
-            self.linear.weight.mul_(0.1)
+            self.linear.weight.zero_()  # counts are all that is known at first
+            self.linear.bias.zero_()
 
     def first_logits(self) -> Tensor:
         """Return what is known of the first step: logits of shape (n_bands, n_codes)."""
@@ -78,22 +88,22 @@ class NextCodes(nn.Module):
         counted = self.followed[:, None] * self.along_time[band, codes]
         return self.common + counted + learned
 
-    def logits_above(self, codes: Tensor, band: int) -> Tensor:
+    def logits_above(self, codes: Tensor, band: int | Tensor) -> Tensor:
         """Return what the codes of `band` add to the logits of the band above it.
 
         Parameters
         ----------
         codes : Tensor of shape (...), int64
-        band : int
+        band : int, or Tensor of a shape that goes with (...)
 
         Returns
         -------
         Tensor of shape (..., n_codes)
         """
-        return self.stacked[band] * self.across_bands[band, codes]
+        return self.stacked[band][..., None] * self.across_bands[band, codes]
 
-    def log_likelihood(self, states: Tensor, codes: Tensor) -> Tensor:
-        """Return the log-probability of every code given all before it, in nats.
+    def logits(self, states: Tensor, codes: Tensor) -> Tensor:
+        """Return the logits of every code given all before it.
 
         Parameters
         ----------
@@ -103,22 +113,25 @@ class NextCodes(nn.Module):
 
         Returns
         -------
-        Tensor of shape (batch, n_steps, n_bands)
+        Tensor of shape (batch, n_steps, n_bands, n_codes)
         """
         first = self.first_logits().expand(len(codes), 1, -1, -1)
-        logits = torch.cat((first, self.later_logits(states[:, :-1], codes[:, :-1])), dim=1)
-        above = [self.logits_above(codes[:, :, b], b) for b in range(codes.shape[2] - 1)]
-        nothing = torch.zeros_like(logits[:, :, 0])
-        logits = logits + torch.stack((nothing, *above), dim=2)
-        return logits.log_softmax(-1).gather(-1, codes[..., None])[..., 0]
+        later = self.later_logits(states[:, :-1], codes[:, :-1])
+        band = torch.arange(codes.shape[2] - 1, device=codes.device)
+        above = self.logits_above(codes[:, :, :-1], band)
+        # The lowest band has none below it.
+        return torch.cat((first, later), dim=1) + nn.functional.pad(above, (0, 0, 1, 0))
 
     def forward(self, states: Tensor, codes: Tensor, valid: Tensor) -> Tensor:
         """Return the mean negative log-likelihood over valid steps, in nats per code."""
-        return -self.log_likelihood(states, codes)[valid].mean()
+        logits = self.logits(states, codes)[valid]
+        return nn.functional.cross_entropy(logits.flatten(0, 1), codes[valid].flatten())
 
     @torch.no_grad()
-    def count(self, batches: Iterator[tuple[Tensor, Tensor]], n_steps: int, in_use: Tensor) -> None:
-        """Count codes, and keep the logarithms of their smoothed frequencies.
+    def count(
+        self, batches: Iterator[tuple[Tensor, Tensor]], n_steps: int, in_use: Tensor
+    ) -> Counts:
+        """Count codes, and return the logarithms of their smoothed frequencies.
 
         Parameters
         ----------
@@ -129,6 +142,10 @@ class NextCodes(nn.Module):
             Steps that are really there: how much the counts are trusted.
         in_use : Tensor of shape (n_codes,), bool
             The codes that there are.
+
+        Returns
+        -------
+        Counts
         """
         n_bands, n_codes = self.common.shape
         total, n_seen = self.common.new_zeros(n_bands, n_codes), 0
@@ -146,9 +163,17 @@ class NextCodes(nn.Module):
         weight = n_steps / n_seen
         common = (weight * total + 1) * in_use
         common /= common.sum(1, keepdim=True)
-        self.common.copy_(common.log())
-        self.along_time.copy_(_log_ratio(weight * after, common))
-        self.across_bands.copy_(_log_ratio(weight * above, common[1:]))
+        return Counts(
+            common.log(),
+            _log_ratio(weight * after, common),
+            _log_ratio(weight * above, common[1:]),
+        )
+
+    def set_counts(self, counts: Counts) -> None:
+        """Take what was counted."""
+        self.common.copy_(counts.common)
+        self.along_time.copy_(counts.along_time)
+        self.across_bands.copy_(counts.across_bands)
 
     def fit(
         self,

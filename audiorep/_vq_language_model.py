@@ -63,7 +63,7 @@ class CodeLanguageModel(BaseAudioEstimator):
         for batch in iter_batches(self._sources(X), width, width, width):
             log_mel, n_valid = batch.tensors(device)
             with torch.inference_mode():
-                codes = module.tokenizer.encode(module.listen(log_mel, n_valid))
+                codes = module.tokenizer.encode(module.listen_in_clip(log_mel, n_valid))
             valid = valid_steps(n_valid, codes.shape[1], module.grid).cpu()
             for owner, window, inside in zip(batch.owners, codes.cpu(), valid, strict=True):
                 if owner >= 0:

@@ -196,8 +196,8 @@ class VQTransformerEncoder(CodeLanguageModel, BaseAudioEncoder):
         assert isinstance(module, VQWindowEncoder)
         module.scaler.set_statistics(*log_mels.mean_and_scale())
         n_steps = self._n_steps(len(log_mels))
-        n_short = min(300, n_steps)  # of what is learned sooner than the transformer
-        module.tokenizer.fit(self._heard(module, log_mels), n_steps=n_short, dtype=dtype)
+        # What is learned sooner than the transformer takes fewer steps.
+        module.tokenizer.fit(self._heard(module, log_mels), n_steps=min(300, n_steps), dtype=dtype)
         self.loss_curve_ = train(
             CodePredictionObjective(module).to(device),
             log_mels.batches(
@@ -214,7 +214,7 @@ class VQTransformerEncoder(CodeLanguageModel, BaseAudioEncoder):
             module,
             log_mels,
             batch_size=self.batch_size,
-            n_steps=n_short,
+            n_steps=min(150, n_steps),
             max_time_stretch=_MAX_TIME_STRETCH,
             dtype=dtype,
         )
@@ -229,6 +229,8 @@ class VQTransformerEncoder(CodeLanguageModel, BaseAudioEncoder):
         return min(2 * n_clips, max(500, math.ceil(3 * steps_per_epoch)))
 
     def _heard(self, module: VQWindowEncoder, log_mels: LogMels) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield windows as the tokenizer hears them, for ever."""
+        """Yield windows as the tokenizer hears them, for ever: half at their clip's level."""
         for crops, n_valid in log_mels.batches(self.batch_size, self.window_frames):
-            yield module.listen(crops, n_valid), n_valid
+            in_clip = torch.rand(len(crops), 1, 1, device=crops.device) < 0.5
+            by_clip = module.listen_in_clip(crops, n_valid)
+            yield torch.where(in_clip, by_clip, module.listen(crops, n_valid)), n_valid

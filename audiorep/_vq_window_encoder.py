@@ -2,20 +2,21 @@
 
 import math
 from collections.abc import Iterator
-from itertools import islice
+from itertools import cycle, islice
 
 import torch
 from torch import Tensor, nn
 
 from audiorep._log_mels import LogMels
-from audiorep._next_codes import NextCodes
-from audiorep._tokenizer import PatchTokenizer
+from audiorep._next_codes import Counts, NextCodes
+from audiorep._tokenizer import PatchTokenizer, remove_level
 from audiorep._training import autocast
 from audiorep.augmentations import (
     BackgroundMixing,
     FrequencyMask,
     LogMelNoise,
     RandomEqualizer,
+    RandomGain,
     RandomResample,
     TimeMask,
 )
@@ -101,10 +102,14 @@ class VQWindowEncoder(WindowEncoder):
                 head.get_parameter("weight").mul_(0.3)
 
     def listen(self, log_mel: Tensor, n_valid: Tensor) -> Tensor:
-        """Standardise, with zeros behind the end: what tokenizer and stem work on.
+        """Standardise and take the level of the window away: what features are made from."""
+        return remove_level(self.scaler(log_mel, n_valid), n_valid)
 
-        The level of a window is that of its clip, which was levelled as a whole: codes tell loud
-        passages from quiet ones.
+    def listen_in_clip(self, log_mel: Tensor, n_valid: Tensor) -> Tensor:
+        """Standardise, with zeros behind the end: what the codes of a clip are made from.
+
+        The level is that of the clip, which was levelled as a whole, so that codes tell its loud
+        passages from its quiet ones.
         """
         frame = torch.arange(log_mel.shape[-1], device=log_mel.device)
         return self.scaler(log_mel, n_valid) * (frame < n_valid[:, None, None])
@@ -166,7 +171,8 @@ class VQWindowEncoder(WindowEncoder):
         -------
         Tensor of shape (batch, n_steps, n_bands)
         """
-        return self.next_codes.log_likelihood(self.code_states(codes), codes)
+        log_p = self.next_codes.logits(self.code_states(codes), codes).log_softmax(-1)
+        return log_p.gather(-1, codes[..., None])[..., 0]
 
 
 class CodePredictionObjective(nn.Module):
@@ -189,6 +195,7 @@ class CodePredictionObjective(nn.Module):
         self.augmentation = nn.Sequential(
             RandomResample(max_time_stretch=0.0),
             RandomEqualizer(),
+            RandomGain(),
             BackgroundMixing(),
             LogMelNoise(),
             FrequencyMask(max_width=6.0),
@@ -252,6 +259,9 @@ def fit_next_codes(
 ) -> list[float]:
     """Fit what turns the states of a trained transformer into likelihoods; nothing else changes.
 
+    What a clip's own codes were counted in is no measure of how far to trust counts. So each half
+    of the clips learns with the counts of the other half, and in the end all are counted.
+
     Parameters
     ----------
     encoder : VQWindowEncoder
@@ -273,17 +283,33 @@ def fit_next_codes(
     """
     longest = math.ceil(int(log_mels.lengths.max()) / encoder.grid) * encoder.grid
     width = min(2 * encoder.n_frames, longest)
-    batches = log_mels.batches(batch_size, width, max_time_stretch=max_time_stretch)
-    n_frames = int(log_mels.lengths.sum())
-    n_counted = math.ceil(_COUNTS_OF_A_STEP * n_frames / (min(batch_size, len(log_mels)) * width))
-    encoder.next_codes.count(
-        islice(_iter_codes(encoder, batches), min(n_counted, _MAX_COUNTED_BATCHES)),
-        n_steps=n_frames // encoder.grid,
-        in_use=encoder.tokenizer.in_use,
-    )
-    return encoder.next_codes.fit(
-        _iter_states(encoder, batches, dtype), n_steps=n_steps, dtype=dtype
-    )
+    position = torch.arange(len(log_mels), device=log_mels.lengths.device)
+    halves = (position[::2], position[1::2])
+
+    def batches(clips: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        while True:
+            which = clips[torch.randint(len(clips), (batch_size,), device=clips.device)]
+            yield log_mels.random_crops(which, width, max_time_stretch)
+
+    def count(clips: Tensor) -> Counts:
+        n_frames = int(log_mels.lengths[clips].sum())
+        n_batches = math.ceil(_COUNTS_OF_A_STEP * n_frames / (batch_size * width))
+        return encoder.next_codes.count(
+            islice(_iter_codes(encoder, batches(clips)), min(n_batches, _MAX_COUNTED_BATCHES)),
+            n_steps=max(1, n_frames // encoder.grid),
+            in_use=encoder.tokenizer.in_use,
+        )
+
+    def crossed() -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        counts = [count(clips) for clips in halves]
+        states = [_iter_states(encoder, batches(clips), dtype) for clips in halves]
+        for half in cycle((0, 1)):
+            encoder.next_codes.set_counts(counts[1 - half])
+            yield next(states[half])
+
+    losses = encoder.next_codes.fit(crossed(), n_steps=n_steps, dtype=dtype)
+    encoder.next_codes.set_counts(count(position))
+    return losses
 
 
 def _iter_codes(
@@ -292,7 +318,7 @@ def _iter_codes(
     """Yield the codes of crops, and which of their steps belong to the clips."""
     for crops, n_valid in batches:
         with torch.no_grad():
-            codes = encoder.tokenizer.encode(encoder.listen(crops, n_valid))
+            codes = encoder.tokenizer.encode(encoder.listen_in_clip(crops, n_valid))
         yield codes, valid_steps(n_valid, codes.shape[1], encoder.grid)
 
 
