@@ -1,20 +1,36 @@
 """Benchmarks: the README shows what is stored, and nothing else."""
 
 import importlib.util
+import math
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def script(name):
+    path = ROOT / "benchmarks" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(f"benchmark_{name}", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(path.parent))  # as when it is run
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(path.parent))
+    return module
+
+
 @pytest.fixture(scope="module")
 def benchmark():
-    script = ROOT / "benchmarks" / "linear_evaluation.py"
-    spec = importlib.util.spec_from_file_location("benchmark_linear_evaluation", script)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script("linear_evaluation")
+
+
+@pytest.fixture(scope="module")
+def likelihood():
+    return script("code_likelihood")
 
 
 def record(encoder, fold, seed, score, settings="new", **others):
@@ -85,3 +101,39 @@ def test_the_table_goes_between_its_markers(benchmark, tmp_path):
     assert readme.read_text().endswith("\nafter\n")
     assert benchmark.shown(readme) == benchmark.render(tmp_path)
     assert "outdated" not in readme.read_text()
+
+
+# ---------------------------------------------------------------------- codes
+
+
+def test_tables_of_codes_are_probabilities(likelihood):
+    rng = np.random.default_rng(0)
+    codes = [rng.integers(5, size=(n, 2)) for n in (1, 7, 30)]
+    common = likelihood.unigram(codes, 5)
+    np.testing.assert_allclose(common.sum(1), 1)
+    for table in likelihood.bigrams(codes, common).values():
+        np.testing.assert_allclose(table.sum(2), 1)
+
+
+def test_bits_of_tables_by_hand(likelihood):
+    """A clip that goes 0, 1, 0, 1 for ever: the unigram needs a bit, the bigram almost none."""
+    clip = np.arange(4000).reshape(-1, 1) % 2
+    common = likelihood.unigram([clip], 2)
+    assert likelihood.bits_by_tables([clip], common, common) == pytest.approx(1.0)
+    for table in likelihood.bigrams([clip], common).values():
+        assert likelihood.bits_by_tables([clip], common, table) < 0.02
+    certain = np.array([[[0.5, 0.5], [0.25, 0.75]]])
+    bits = likelihood.bits_by_tables([np.array([[0], [1], [1]])], np.array([[0.5, 0.5]]), certain)
+    assert bits == pytest.approx((1 + 1 - math.log2(0.75)) / 3)
+
+
+def test_the_table_of_bits_is_made_from_stored_results(likelihood, tmp_path):
+    store = likelihood.ResultStore(tmp_path / "drums.jsonl")
+    for fold, bits in (("2", 3.0), ("3", 4.0)):
+        store.append({"key": fold, "fold": fold, "encoder": bits, "bigram": 5.0, "unigram": 7.0})
+    assert "| drums | 2, 3 | 3.50 | 5.00 | 7.00 |" in likelihood.render(tmp_path)
+
+
+def test_both_ways_of_drawing_agree(capsys):
+    assert script("sampling").main(["--codes", "60", "--repeats", "1"]) == 0
+    assert "the same codes    yes" in capsys.readouterr().out
