@@ -48,7 +48,7 @@ class VQTransformerEncoder(CodeLanguageModel, BaseAudioEncoder):
         step. Shorter clips are padded behind their end.
     n_codes : int, default=256
         Size of the codebook. Counts of pairs of codes take memory that grows with its square: 2 MB
-        at 256, 540 MB at 4096.
+        at 256, 470 MB at 4096.
     n_bands : int, default=4
         Patches that a step is cut into along frequency; all share the codebook.
     bottleneck_dim : int, default=64
