@@ -29,7 +29,7 @@ from audiorep._readout import ReadOut
 from audiorep._training import History, resolve_device, resolve_precision, seeded
 from audiorep.nn import LogMel, WindowEncoder
 
-_FORMAT_VERSION = 1
+_FORMAT_VERSION = 2
 
 
 class TrainingSet(NamedTuple):

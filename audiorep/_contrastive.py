@@ -335,4 +335,4 @@ def n_training_steps(n_epochs: int | str, n_clips: int, batch_size: int) -> int:
         return math.ceil(int(n_epochs) * steps_per_epoch)
     # A fixed budget suits hundreds and thousands of clips; a handful is learned sooner, and of
     # very many every one is seen ten times.
-    return min(2 * n_clips, max(500, math.ceil(10 * steps_per_epoch)))
+    return min(2 * n_clips, max(1000, math.ceil(10 * steps_per_epoch)))

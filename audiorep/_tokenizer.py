@@ -100,7 +100,7 @@ class PatchTokenizer(Objective):
         Parameters
         ----------
         log_mel : Tensor of shape (batch, n_mels, n_frames)
-            Standardised, without level (see `remove_level`).
+            Standardised.
 
         Returns
         -------
@@ -120,7 +120,7 @@ class PatchTokenizer(Objective):
         Parameters
         ----------
         log_mel : Tensor of shape (batch, n_mels, n_frames)
-            Standardised, without level (see `remove_level`).
+            Standardised.
 
         Returns
         -------
@@ -138,7 +138,7 @@ class PatchTokenizer(Objective):
         Returns
         -------
         Tensor of shape (batch, n_mels, n_frames)
-            Standardised, without level.
+            Standardised.
         """
         patches = self.autoencoder.decode(self.codebook[codes])
         return unpatchify(patches.float(), self.patch_mels, self.patch_frames)

@@ -5,34 +5,34 @@ from collections.abc import Iterator
 from numbers import Integral
 from typing import Any, ClassVar
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from sklearn.utils._param_validation import Interval
-from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from audiorep._base import BaseAudioEncoder
-from audiorep._embedding import Batch, FloatArray, iter_batches, on_device
 from audiorep._health import count_sounds, warn_of_dead_codes
 from audiorep._log_mels import LogMels
 from audiorep._readout import ReadOut
-from audiorep._training import History, ProgressLine, resolve_device, train
-from audiorep._vq_window_encoder import CodePredictionObjective, VQWindowEncoder
+from audiorep._training import History, ProgressLine, train
+from audiorep._vq_language_model import CodeLanguageModel
+from audiorep._vq_window_encoder import CodePredictionObjective, VQWindowEncoder, fit_next_codes
 from audiorep.nn import WindowEncoder
-from audiorep.nn._patches import valid_steps
 
 _HEAD_DIM = 64
 _MAX_TIME_STRETCH = 0.2  # of the crops whose codes are predicted
 
 
-class VQTransformerEncoder(BaseAudioEncoder):
+class VQTransformerEncoder(CodeLanguageModel, BaseAudioEncoder):
     """Features from predicting sound, patch by patch.
 
     Patches of the spectrogram become discrete codes (an autoencoder, and k-means on its
     bottleneck). A causal transformer hears an altered view of a clip and predicts the codes of
     the clean clip: the one of now, the next, and the one after. The features are the statistics
     over time of its hidden states.
+
+    Hearing codes alone, the transformer is a language model of sound. Its states and the counts of
+    what codes follow each other tell how likely a clip is (`score_samples`, `perplexity`), and new
+    clips can be drawn (`sample`). Sound becomes codes by `tokenize` and comes back by `detokenize`.
 
     Parameters
     ----------
@@ -48,7 +48,8 @@ class VQTransformerEncoder(BaseAudioEncoder):
         Width of the windows that the network sees, in frames; a multiple of 8, the frames of one
         step. Shorter clips are padded behind their end.
     n_codes : int, default=256
-        Size of the codebook.
+        Size of the codebook. Counts of pairs of codes take memory that grows with its square: 2 MB
+        at 256, 470 MB at 4096.
     n_bands : int, default=4
         Patches that a step is cut into along frequency; all share the codebook.
     bottleneck_dim : int, default=64
@@ -82,7 +83,7 @@ class VQTransformerEncoder(BaseAudioEncoder):
     Attributes
     ----------
     module_ : WindowEncoder
-        The tokenizer and the transformer.
+        The tokenizer, the transformer, and the counts of codes.
     codebook_ : ndarray of shape (n_codes, bottleneck_dim)
         The k-means centres, in the autoencoder's bottleneck.
     readout_ : ReadOut
@@ -91,9 +92,9 @@ class VQTransformerEncoder(BaseAudioEncoder):
         What training went like. One value for every step of the transformer: "loss", in nats;
         "learning_rate"; "codes_in_use" and "perplexity", of the codes of training clips that it
         was to predict up to that step (as many codes as "perplexity" says, used equally, would
-        be as uncertain). And "tokenizer_loss", the autoencoder's mean squared error at every
-        step of its own training. `fit` warns where few codes live. Without epochs, lists are
-        empty.
+        be as uncertain). And of trainings of their own: "tokenizer_loss", the autoencoder's mean
+        squared error; "next_codes_loss", of what makes likelihoods, in nats per code. `fit` warns
+        where few codes live. Without epochs, lists are empty.
     loss_curve_ : list of float
         The transformer's loss of every step, as in `history_`.
     n_features_in_ : int
@@ -118,6 +119,9 @@ class VQTransformerEncoder(BaseAudioEncoder):
     12
     >>> encoder.tokenize(notes.data)[0].shape
     (13, 4)
+    >>> waveforms, codes = encoder.sample(2, duration=0.4)
+    >>> waveforms.shape, codes.shape
+    ((2, 6400), (2, 5, 4))
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
@@ -175,96 +179,6 @@ class VQTransformerEncoder(BaseAudioEncoder):
         self.verbose = verbose
         self.random_state = random_state
 
-    def tokenize(self, X: Any) -> list[npt.NDArray[np.int64]]:
-        """Return the codes of clips.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_clips, n_timesteps), or sequence of length n_clips
-            As for `fit`.
-
-        Returns
-        -------
-        list of ndarray of shape (n_steps, n_bands)
-            One array per clip: positions in `codebook_`, from low to high frequencies. A step is
-            8 frames.
-        """
-        check_is_fitted(self, "readout_")
-        clips: dict[int, list[npt.NDArray[np.int64]]] = {}
-        for batch, codes, _, valid in self._code_batches(X):
-            for owner, window, inside in zip(batch.owners, codes, valid, strict=True):
-                if owner >= 0:
-                    clips.setdefault(owner, []).append(window[inside].numpy())
-        return [np.concatenate(clips[owner]) for owner in sorted(clips)]
-
-    def score_samples(self, X: Any) -> FloatArray:
-        """Return how likely clips are.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_clips, n_timesteps), or sequence of length n_clips
-            As for `fit`.
-
-        Returns
-        -------
-        ndarray of shape (n_clips,)
-            Mean log-likelihood of a clip's codes, each given the steps before it in its window
-            of `window_frames`, in nats per code.
-        """
-        check_is_fitted(self, "readout_")
-        totals: dict[int, list[float]] = {}
-        for batch, _, log_p, valid in self._code_batches(X):
-            total = (log_p * valid).sum(1).tolist()
-            for owner, value, n_steps in zip(
-                batch.owners, total, valid.sum(1).tolist(), strict=True
-            ):
-                if owner >= 0:
-                    sums = totals.setdefault(owner, [0.0, 0.0])
-                    sums[0] += value
-                    sums[1] += n_steps
-        means = [totals[owner][0] / totals[owner][1] for owner in sorted(totals)]
-        return np.array(means, dtype=np.float32)
-
-    def score(self, X: Any, y: Any = None) -> float:
-        """Return the mean of `score_samples` over clips, in nats per code.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_clips, n_timesteps), or sequence of length n_clips
-            As for `fit`.
-        y : None
-            Ignored.
-
-        Returns
-        -------
-        float
-        """
-        return float(self.score_samples(X).mean())
-
-    @property
-    def codebook_(self) -> FloatArray:
-        """The k-means centres, of shape (n_codes, bottleneck_dim)."""
-        check_is_fitted(self, "readout_")
-        codebook: FloatArray = self.module_.tokenizer.codebook.numpy().copy()
-        return codebook
-
-    def _code_batches(self, X: Any) -> Iterator[tuple[Batch, Tensor, Tensor, Tensor]]:
-        """Yield windows that do not overlap, and what is known of their steps.
-
-        That is: their codes (n_windows, n_steps, n_bands), the mean log-likelihood of a code
-        (n_windows, n_steps), and which steps belong to the clip (n_windows, n_steps).
-        """
-        device = resolve_device(self.device)
-        module = on_device(self.module_, device)
-        width = module.n_frames
-        for batch in iter_batches(self._sources(X), width, width, width):
-            log_mel, n_valid = batch.tensors(device)
-            with torch.inference_mode():
-                codes = module.tokenizer.encode(module.listen(log_mel, n_valid))
-                log_p = module.log_likelihood(codes).double().mean(2)
-            valid = valid_steps(n_valid, codes.shape[1], module.grid)
-            yield batch, codes.cpu(), log_p.cpu(), valid.cpu()
-
     def _check_parameters(self) -> None:
         super()._check_parameters()
         for name, divisor in (("n_mels", self.n_bands), ("window_frames", 8), ("width", _HEAD_DIM)):
@@ -299,6 +213,7 @@ class VQTransformerEncoder(BaseAudioEncoder):
         module.scaler.set_statistics(*log_mels.mean_and_scale())
         n_steps = self._n_steps(len(log_mels))
         name = type(self).__name__
+        # What is learned sooner than the transformer takes fewer steps.
         tokenizer_losses = module.tokenizer.fit(
             self._heard(module, log_mels),
             n_steps=min(300, n_steps),
@@ -318,9 +233,21 @@ class VQTransformerEncoder(BaseAudioEncoder):
             dtype=dtype,
             progress=ProgressLine(name) if self.verbose else None,
         )
+        next_codes_losses = fit_next_codes(
+            module,
+            log_mels,
+            batch_size=self.batch_size,
+            n_steps=min(150, n_steps),
+            max_time_stretch=_MAX_TIME_STRETCH,
+            dtype=dtype,
+        )
         n_coded, n_sounds = int(objective.code_counts.sum()), count_sounds(log_mels.lengths)
         warn_of_dead_codes(history, self.n_codes, n_coded, n_sounds)
-        return {**history, "tokenizer_loss": tokenizer_losses}
+        return {
+            **history,
+            "tokenizer_loss": tokenizer_losses,
+            "next_codes_loss": next_codes_losses,
+        }
 
     def _n_steps(self, n_clips: int) -> int:
         """Return how many steps of the optimiser to take."""
@@ -332,6 +259,8 @@ class VQTransformerEncoder(BaseAudioEncoder):
         return min(2 * n_clips, max(500, math.ceil(3 * steps_per_epoch)))
 
     def _heard(self, module: VQWindowEncoder, log_mels: LogMels) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield windows as the tokenizer hears them, for ever."""
+        """Yield windows as the tokenizer hears them, for ever: half at their clip's level."""
         for crops, n_valid in log_mels.batches(self.batch_size, self.window_frames):
-            yield module.listen(crops, n_valid), n_valid
+            in_clip = torch.rand(len(crops), 1, 1, device=crops.device) < 0.5
+            by_clip = module.listen_in_clip(crops, n_valid)
+            yield torch.where(in_clip, by_clip, module.listen(crops, n_valid)), n_valid

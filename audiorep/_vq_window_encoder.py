@@ -1,10 +1,16 @@
 """VQWindowEncoder and its objective: sound becomes codes, and a transformer predicts them."""
 
+import math
+from collections.abc import Iterator
+from itertools import cycle, islice
+
 import torch
 from torch import Tensor, nn
 
+from audiorep._log_mels import LogMels
+from audiorep._next_codes import Counts, NextCodes
 from audiorep._tokenizer import PatchTokenizer, remove_level
-from audiorep._training import Objective
+from audiorep._training import Objective, autocast
 from audiorep.augmentations import (
     BackgroundMixing,
     FrequencyMask,
@@ -16,10 +22,29 @@ from audiorep.augmentations import (
 )
 from audiorep.nn import LogMelScaler, WindowEncoder
 from audiorep.nn._patches import PatchStem, valid_steps
-from audiorep.nn._transformer import CausalTransformer
+from audiorep.nn._transformer import CausalTransformer, KeyValueCache
 
 # Steps ahead that are predicted: the code heard now (denoised), the next, and the one after.
 HORIZONS = (0, 1, 2)
+
+# How often every step is counted, with other neighbours in its patch each time, and at most in
+# how many batches.
+_COUNTS_OF_A_STEP = 4
+_MAX_COUNTED_BATCHES = 1000
+
+
+class CodeCache(KeyValueCache):
+    """What there is to keep of codes that were heard, so that more can be heard cheaply.
+
+    Attributes
+    ----------
+    last_heard : Tensor of shape (batch, n_mels, patch_frames) or None
+        The last step as log-mels: the stem's filters reach back into it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last_heard: Tensor | None = None
 
 
 class VQWindowEncoder(WindowEncoder):
@@ -27,7 +52,8 @@ class VQWindowEncoder(WindowEncoder):
 
     The transformer listens to log-mels. Those of a recording make features; those decoded from
     codes make a language model: what it says of step ``t + 1`` depends on the codes up to ``t``.
-    Training mixes both, so that one network serves both.
+    Training mixes both, so that one network serves both. A step looks back by as many steps as a
+    window has, in each block, so that sequences of any length are heard as those of training were.
 
     Parameters
     ----------
@@ -67,16 +93,26 @@ class VQWindowEncoder(WindowEncoder):
         self.scaler = LogMelScaler()
         self.tokenizer = PatchTokenizer(n_mels, n_bands, stem.patch_frames, n_codes, bottleneck_dim)
         self.stem = stem
-        self.transformer = CausalTransformer(dim, n_layers, n_heads)
+        self.context = n_frames // self.grid
+        self.transformer = CausalTransformer(dim, n_layers, n_heads, self.context)
         self.heads = nn.ModuleList(nn.Linear(dim, n_bands * n_codes) for _ in HORIZONS)
-        self.first = nn.Parameter(torch.zeros(n_bands * n_codes))  # logits of a first step
+        self.next_codes = NextCodes(n_bands, n_codes, dim)
         for head in self.heads:
             with torch.no_grad():
                 head.get_parameter("weight").mul_(0.3)
 
     def listen(self, log_mel: Tensor, n_valid: Tensor) -> Tensor:
-        """Standardise and take the level away: what tokenizer and stem work on."""
+        """Standardise and take the level of the window away: what features are made from."""
         return remove_level(self.scaler(log_mel, n_valid), n_valid)
+
+    def listen_in_clip(self, log_mel: Tensor, n_valid: Tensor) -> Tensor:
+        """Standardise, with zeros behind the end: what the codes of a clip are made from.
+
+        The level is that of the clip, which was levelled as a whole, so that codes tell its loud
+        passages from its quiet ones.
+        """
+        frame = torch.arange(log_mel.shape[-1], device=log_mel.device)
+        return self.scaler(log_mel, n_valid) * (frame < n_valid[:, None, None])
 
     def states(self, heard: Tensor) -> list[Tensor]:
         """Return tokens of shape (batch, n_steps, dim): the stem's, then every block's."""
@@ -103,12 +139,29 @@ class VQWindowEncoder(WindowEncoder):
             ~self.tokenizer.in_use, -torch.inf
         )
 
-    def first_logits(self) -> Tensor:
-        """Return the logits of the first step, of shape (n_bands, n_codes)."""
-        return self.first.view(self.n_bands, -1).masked_fill(~self.tokenizer.in_use, -torch.inf)
+    def code_states(self, codes: Tensor, cache: CodeCache | None = None) -> Tensor:
+        """Return the states of the transformer when it hears codes.
+
+        Parameters
+        ----------
+        codes : Tensor of shape (batch, n_steps, n_bands), int64
+        cache : CodeCache, default=None
+            What was heard before; `codes` are added to it. None means that they are the beginning.
+
+        Returns
+        -------
+        Tensor of shape (batch, n_steps, dim)
+        """
+        heard = self.tokenizer.decode(codes)
+        if cache is not None:
+            if cache.last_heard is not None:
+                heard = torch.cat((cache.last_heard, heard), dim=2)
+            cache.last_heard = heard[..., -self.grid :]
+        tokens = self.stem(heard)[:, -codes.shape[1] :]
+        return self.transformer(tokens, cache)
 
     def log_likelihood(self, codes: Tensor) -> Tensor:
-        """Return the log-probability of every code given the steps before, in nats.
+        """Return the log-probability of every code given all before it, in nats.
 
         Parameters
         ----------
@@ -118,10 +171,7 @@ class VQWindowEncoder(WindowEncoder):
         -------
         Tensor of shape (batch, n_steps, n_bands)
         """
-        state = self.states(self.tokenizer.decode(codes))[-1]
-        later = self.logits(state[:, :-1], 1)
-        first = self.first_logits().expand(len(codes), 1, -1, -1)
-        log_p = torch.cat((first, later), dim=1).log_softmax(-1)
+        log_p = self.next_codes.logits(self.code_states(codes), codes).log_softmax(-1)
         return log_p.gather(-1, codes[..., None])[..., 0]
 
 
@@ -180,8 +230,7 @@ class CodePredictionObjective(Objective):
         state = encoder.states(heard)[-1]
         valid = valid_steps(n_valid, codes.shape[1], encoder.grid)
         self.code_counts += torch.bincount(codes[valid].flatten(), minlength=len(self.code_counts))
-        first = encoder.first_logits().expand(len(codes), -1, -1)
-        loss = nn.functional.cross_entropy(first.flatten(0, 1), codes[:, 0].flatten())
+        loss = state.new_zeros(())
         for horizon in HORIZONS:
             inside = valid[:, horizon:]
             if inside.any():
@@ -215,3 +264,87 @@ class CodePredictionObjective(Objective):
 
 def _cross_entropy(logits: Tensor, codes: Tensor) -> Tensor:
     return nn.functional.cross_entropy(logits.flatten(0, -2), codes.flatten())
+
+
+def fit_next_codes(
+    encoder: VQWindowEncoder,
+    log_mels: LogMels,
+    *,
+    batch_size: int,
+    n_steps: int,
+    max_time_stretch: float,
+    dtype: torch.dtype,
+) -> list[float]:
+    """Fit what turns the states of a trained transformer into likelihoods; nothing else changes.
+
+    What a clip's own codes were counted in is no measure of how far to trust counts. So each half
+    of the clips learns with the counts of the other half, and in the end all are counted.
+
+    Parameters
+    ----------
+    encoder : VQWindowEncoder
+    log_mels : LogMels
+        Of the clips to learn from.
+    batch_size : int
+        Crops of a batch. They are up to two windows long, so that most steps have a full past.
+    n_steps : int
+        Steps of the optimiser.
+    max_time_stretch : float
+        As for `LogMels.batches`.
+    dtype : torch.dtype
+        What matrix products are computed in.
+
+    Returns
+    -------
+    list of float
+        The loss of every step, in nats per code.
+    """
+    longest = math.ceil(int(log_mels.lengths.max()) / encoder.grid) * encoder.grid
+    width = min(2 * encoder.n_frames, longest)
+    position = torch.arange(len(log_mels), device=log_mels.lengths.device)
+    halves = (position[::2], position[1::2])
+
+    def batches(clips: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        while True:
+            which = clips[torch.randint(len(clips), (batch_size,), device=clips.device)]
+            yield log_mels.random_crops(which, width, max_time_stretch)
+
+    def count(clips: Tensor) -> Counts:
+        n_frames = int(log_mels.lengths[clips].sum())
+        n_batches = math.ceil(_COUNTS_OF_A_STEP * n_frames / (batch_size * width))
+        return encoder.next_codes.count(
+            islice(_iter_codes(encoder, batches(clips)), min(n_batches, _MAX_COUNTED_BATCHES)),
+            n_steps=max(1, n_frames // encoder.grid),
+            in_use=encoder.tokenizer.in_use,
+        )
+
+    def crossed() -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        counts = [count(clips) for clips in halves]
+        states = [_iter_states(encoder, batches(clips), dtype) for clips in halves]
+        for half in cycle((0, 1)):
+            encoder.next_codes.set_counts(counts[1 - half])
+            yield next(states[half])
+
+    losses = encoder.next_codes.fit(crossed(), n_steps=n_steps, dtype=dtype)
+    encoder.next_codes.set_counts(count(position))
+    return losses
+
+
+def _iter_codes(
+    encoder: VQWindowEncoder, batches: Iterator[tuple[Tensor, Tensor]]
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the codes of crops, and which of their steps belong to the clips."""
+    for crops, n_valid in batches:
+        with torch.no_grad():
+            codes = encoder.tokenizer.encode(encoder.listen_in_clip(crops, n_valid))
+        yield codes, valid_steps(n_valid, codes.shape[1], encoder.grid)
+
+
+def _iter_states(
+    encoder: VQWindowEncoder, batches: Iterator[tuple[Tensor, Tensor]], dtype: torch.dtype
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Yield what the transformer makes of codes, the codes, and which steps are valid."""
+    for codes, valid in _iter_codes(encoder, batches):
+        with torch.no_grad(), autocast(dtype, codes.device):
+            states = encoder.code_states(codes)
+        yield states, codes, valid

@@ -1,6 +1,7 @@
 """Benchmarks: the README shows what is stored, and nothing else."""
 
 import importlib
+import math
 from pathlib import Path
 
 import matplotlib
@@ -50,6 +51,11 @@ def folder(tmp_path):
         lines.append(f"{i}.wav,{label},{i},{i // 2 % 5 + 1}")
     (tmp_path / "sets" / "esc10" / "labels.csv").write_text("\n".join(lines) + "\n")
     return tmp_path / "sets"
+
+
+@pytest.fixture(scope="module")
+def likelihood():
+    return script("code_likelihood")
 
 
 def record(encoder, fold, seed, score, settings="new", **others):
@@ -207,3 +213,39 @@ def test_the_figure_has_a_panel_per_set(few_labels, few_results, monkeypatch):
     assert np.ptp(picture[..., :3]) > 0.5
     with pytest.raises(ValueError, match="No results are stored yet"):
         few_labels.draw(few_results / "none.png", few_results / "nothing")
+
+
+# ---------------------------------------------------------------------- codes
+
+
+def test_tables_of_codes_are_probabilities(likelihood):
+    rng = np.random.default_rng(0)
+    codes = [rng.integers(5, size=(n, 2)) for n in (1, 7, 30)]
+    common = likelihood.unigram(codes, 5)
+    np.testing.assert_allclose(common.sum(1), 1)
+    for table in likelihood.bigrams(codes, common).values():
+        np.testing.assert_allclose(table.sum(2), 1)
+
+
+def test_bits_of_tables_by_hand(likelihood):
+    """A clip that goes 0, 1, 0, 1 for ever: the unigram needs a bit, the bigram almost none."""
+    clip = np.arange(4000).reshape(-1, 1) % 2
+    common = likelihood.unigram([clip], 2)
+    assert likelihood.bits_by_tables([clip], common, common) == pytest.approx(1.0)
+    for table in likelihood.bigrams([clip], common).values():
+        assert likelihood.bits_by_tables([clip], common, table) < 0.02
+    certain = np.array([[[0.5, 0.5], [0.25, 0.75]]])
+    bits = likelihood.bits_by_tables([np.array([[0], [1], [1]])], np.array([[0.5, 0.5]]), certain)
+    assert bits == pytest.approx((1 + 1 - math.log2(0.75)) / 3)
+
+
+def test_the_table_of_bits_is_made_from_stored_results(likelihood, tmp_path):
+    store = likelihood.ResultStore(tmp_path / "drums.jsonl")
+    for fold, bits in (("2", 3.0), ("3", 4.0)):
+        store.append({"key": fold, "fold": fold, "encoder": bits, "bigram": 5.0, "unigram": 7.0})
+    assert "| drums | 2, 3 | 3.50 | 5.00 | 7.00 |" in likelihood.render(tmp_path)
+
+
+def test_both_ways_of_drawing_agree(capsys):
+    assert script("sampling").main(["--codes", "60", "--repeats", "1"]) == 0
+    assert "the same codes    yes" in capsys.readouterr().out

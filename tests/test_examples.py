@@ -8,8 +8,22 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-# What an example says in the end, where it is not an accuracy; a file is in the current folder.
-SAYS = {"views_of_a_clip.py": "views_of_a_clip.png"}
+# What an example prints, and the files that it writes when it is run without arguments.
+PRINTS = {
+    "anomaly_detection.py": "area under the ROC curve",
+    "views_of_a_clip.py": "views_of_a_clip.png",
+}
+WRITES = {
+    "label_efficiency.py": ("label_efficiency.png",),
+    "views_of_a_clip.py": ("views_of_a_clip.png",),
+    "codes_of_sound.py": (
+        "codebook.png",
+        "tokens.png",
+        "note.wav",
+        "reconstructed.wav",
+        "drawn.wav",
+    ),
+}
 
 
 @pytest.mark.slow
@@ -19,7 +33,14 @@ def test_example(path, tmp_path):
         [sys.executable, path], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    said = SAYS.get(path.name, "accuracy")
-    assert said in done.stdout
-    if said.endswith(".png"):
-        assert (tmp_path / said).read_bytes().startswith(b"\x89PNG")
+    assert PRINTS.get(path.name, "accuracy") in done.stdout
+    assert {file.name for file in tmp_path.iterdir()} == set(WRITES.get(path.name, ()))
+    assert all(file.stat().st_size > 1000 for file in tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_roc_curves_are_drawn(tmp_path):
+    picture = tmp_path / "roc.png"
+    script = ROOT / "examples" / "anomaly_detection.py"
+    subprocess.run([sys.executable, script, picture], check=True)
+    assert picture.stat().st_size > 1000

@@ -16,6 +16,7 @@ FORBIDDEN = {
     "_training": ("sklearn", "audiorep._base", "audiorep.nn", "audiorep.evaluation"),
     "_base": ("audiorep._contrastive", "audiorep._vq_transformer", "audiorep.evaluation"),
     "_contrastive": ("audiorep.evaluation", "audiorep.datasets"),
+    "_next_codes": ("sklearn", "audiorep._base", "audiorep.evaluation"),
     "_vq": ("audiorep.evaluation", "audiorep.datasets"),
     "datasets": ("audiorep._base", "audiorep._clips", "audiorep.nn", "audiorep.evaluation"),
 }

@@ -75,6 +75,36 @@ def test_cache_gives_the_same_states(transformer, tokens, block_length):
     assert cache.n_tokens == tokens.shape[1]
 
 
+@pytest.mark.parametrize("context", [1, 3, 8])
+@pytest.mark.parametrize("block_length", [1, 3])
+def test_a_cache_that_forgets_gives_the_same_states(tokens, context, block_length):
+    torch.manual_seed(0)
+    transformer = CausalTransformer(dim=16, n_layers=2, n_heads=2, context=context).eval()
+    cache = KeyValueCache()
+    parts = [transformer(block, cache) for block in tokens.split(block_length, dim=1)]
+    torch.testing.assert_close(torch.cat(parts, dim=1), transformer(tokens))
+    assert cache.n_tokens == tokens.shape[1]
+    assert all(key.shape[2] == context - 1 for key, _ in cache.layers.values())
+
+
+@pytest.mark.parametrize("context", [1, 2, 3])
+def test_context_is_as_far_as_a_token_sees(tokens, context):
+    torch.manual_seed(0)
+    transformer = CausalTransformer(dim=16, n_layers=2, n_heads=2, context=context).eval()
+    changed = tokens.clone()
+    changed[:, 1] += torch.randn(16)
+    difference = (transformer(tokens) - transformer(changed)).abs().amax((0, 2))
+    reach = 2 * (context - 1)  # each of the two blocks looks back
+    seen = torch.arange(8).sub(1)
+    assert ((difference > 1e-6) == ((seen >= 0) & (seen <= reach))).all()
+
+
+def test_a_context_that_holds_all_changes_nothing(transformer, tokens):
+    wide = CausalTransformer(dim=16, n_layers=2, n_heads=2, context=8).eval()
+    wide.load_state_dict(transformer.state_dict())
+    assert torch.equal(wide(tokens), transformer(tokens))
+
+
 def test_rows_do_not_meet(transformer, tokens):
     torch.testing.assert_close(transformer(tokens)[:1], transformer(tokens[:1]))
 

@@ -10,19 +10,22 @@ class KeyValueCache:
     Attributes
     ----------
     n_tokens : int
-        Number of tokens seen so far.
+        Number of tokens seen so far, those that were forgotten included.
     """
 
     def __init__(self) -> None:
         self.layers: dict[int, tuple[Tensor, Tensor]] = {}
+        self.n_seen: dict[int, int] = {}
 
     @property
     def n_tokens(self) -> int:
-        """Number of tokens seen so far."""
-        return self.layers[0][0].shape[2] if self.layers else 0
+        """Number of tokens seen so far, those that were forgotten included."""
+        return self.n_seen.get(0, 0)
 
-    def extend(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Append new tokens to one layer and return everything it has seen.
+    def extend(
+        self, layer: int, key: Tensor, value: Tensor, context: int | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Append new tokens to one layer and return all that they may see.
 
         Parameters
         ----------
@@ -30,21 +33,27 @@ class KeyValueCache:
             Position of the layer, from the bottom.
         key, value : Tensor of shape (batch, n_heads, n_tokens, head_dim)
             Of the new tokens.
+        context : int, default=None
+            Tokens that a token sees, itself included; those that no later one will see are
+            forgotten. None means all.
 
         Returns
         -------
-        key, value : Tensor of shape (batch, n_heads, n_tokens_so_far, head_dim)
+        key, value : Tensor of shape (batch, n_heads, n_kept + n_tokens, head_dim)
+            Of the tokens that were kept, at most ``context - 1``, and of the new ones.
         """
+        self.n_seen[layer] = self.n_seen.get(layer, 0) + key.shape[2]
         if layer in self.layers:
             past_key, past_value = self.layers[layer]
             key = torch.cat((past_key, key), dim=2)
             value = torch.cat((past_value, value), dim=2)
-        self.layers[layer] = key, value
+        n_old = 0 if context is None else max(0, key.shape[2] - context + 1)
+        self.layers[layer] = key[:, :, n_old:], value[:, :, n_old:]
         return key, value
 
 
 class CausalSelfAttention(nn.Module):
-    """Every token looks at itself and at the tokens before it.
+    """Every token looks at itself and at tokens before it.
 
     Parameters
     ----------
@@ -54,9 +63,11 @@ class CausalSelfAttention(nn.Module):
         Number of heads; ``dim / n_heads`` must be an even whole number.
     layer : int, default=0
         Position of the layer in its transformer: where its keys are in a cache.
+    context : int, default=None
+        Tokens that a token looks at, itself included. None means all before it.
     """
 
-    def __init__(self, dim: int, n_heads: int, layer: int = 0) -> None:
+    def __init__(self, dim: int, n_heads: int, layer: int = 0, context: int | None = None) -> None:
         super().__init__()
         if dim % (2 * n_heads):
             raise ValueError(
@@ -65,6 +76,7 @@ class CausalSelfAttention(nn.Module):
             )
         self.n_heads = n_heads
         self.layer = layer
+        self.context = context
         self.query_key_value = nn.Linear(dim, 3 * dim, bias=False)
         self.output = nn.Linear(dim, dim, bias=False)
 
@@ -74,13 +86,11 @@ class CausalSelfAttention(nn.Module):
         # (batch, n_tokens, 3 * dim) -> three of (batch, n_heads, n_tokens, head_dim)
         split = self.query_key_value(x).view(batch, n_tokens, 3, self.n_heads, -1)
         query, key, value = split.permute(2, 0, 3, 1, 4).float()
-        n_past = 0
-        if cache is not None and self.layer in cache.layers:
-            n_past = cache.layers[self.layer][0].shape[2]
-        query, key = rotate(query, n_past), rotate(key, n_past)
+        first = 0 if cache is None else cache.n_seen.get(self.layer, 0)
+        query, key = rotate(query, first), rotate(key, first)
         if cache is not None:
-            key, value = cache.extend(self.layer, key, value)
-        y = _causal_attention(query, key, value, n_past)
+            key, value = cache.extend(self.layer, key, value, self.context)
+        y = _causal_attention(query, key, value, self.context)
         return self.output(y.transpose(1, 2).reshape(batch, n_tokens, dim))
 
 
@@ -116,15 +126,19 @@ def rotate(x: Tensor, first: int = 0, base: float = 100.0) -> Tensor:
     return torch.cat((a * cosine - b * sine, a * sine + b * cosine), dim=-1)
 
 
-def _causal_attention(query: Tensor, key: Tensor, value: Tensor, n_past: int) -> Tensor:
+def _causal_attention(query: Tensor, key: Tensor, value: Tensor, context: int | None) -> Tensor:
     """Attend in float32: on a CPU, bfloat16 is several times slower for short sequences."""
     attention = nn.functional.scaled_dot_product_attention
+    n_past, n_tokens = key.shape[2] - query.shape[2], key.shape[2]
     with torch.autocast(query.device.type, enabled=False):
-        if n_past == 0:
+        if n_past == 0 and (context is None or n_tokens <= context):
             return attention(query, key, value, is_causal=True)
-        seen = torch.arange(key.shape[2], device=key.device)
-        now = torch.arange(n_past, key.shape[2], device=key.device)
-        return attention(query, key, value, attn_mask=seen <= now[:, None])
+        seen = torch.arange(n_tokens, device=key.device)
+        distance = seen[n_past:, None] - seen
+        mask = distance >= 0
+        if context is not None:
+            mask &= distance < context
+        return attention(query, key, value, attn_mask=mask)
 
 
 class TransformerBlock(nn.Module):
@@ -138,12 +152,14 @@ class TransformerBlock(nn.Module):
         Number of heads.
     layer : int, default=0
         Position of the block in its transformer.
+    context : int, default=None
+        Tokens that a token looks at, itself included. None means all before it.
     """
 
-    def __init__(self, dim: int, n_heads: int, layer: int = 0) -> None:
+    def __init__(self, dim: int, n_heads: int, layer: int = 0, context: int | None = None) -> None:
         super().__init__()
         self.attention_norm = nn.LayerNorm(dim)
-        self.attention = CausalSelfAttention(dim, n_heads, layer)
+        self.attention = CausalSelfAttention(dim, n_heads, layer, context)
         self.mlp_norm = nn.LayerNorm(dim)
         self.mlp_in = nn.Linear(dim, 4 * dim)
         self.mlp_out = nn.Linear(4 * dim, dim)
@@ -166,6 +182,9 @@ class CausalTransformer(nn.Module):
         Number of blocks.
     n_heads : int, default=3
         Attention heads of a block; ``dim / n_heads`` must be an even whole number.
+    context : int, default=None
+        Tokens that a token looks at in each block, itself included. What is older reaches it only
+        through the tokens in between. None means all before it.
 
     See Also
     --------
@@ -188,9 +207,14 @@ class CausalTransformer(nn.Module):
     3
     """
 
-    def __init__(self, dim: int = 192, n_layers: int = 3, n_heads: int = 3) -> None:
+    def __init__(
+        self, dim: int = 192, n_layers: int = 3, n_heads: int = 3, context: int | None = None
+    ) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(TransformerBlock(dim, n_heads, i) for i in range(n_layers))
+        self.context = context
+        self.blocks = nn.ModuleList(
+            TransformerBlock(dim, n_heads, i, context) for i in range(n_layers)
+        )
         self.norm = nn.LayerNorm(dim)
         self._shrink_residuals()
 

@@ -1,0 +1,155 @@
+"""Does the transformer know more of sound than a table of pairs? Bits per code on held-out clips.
+
+For each set the encoder is fitted, with its defaults, on the training clips of a fold. The codes
+of the held-out clips are then predicted by
+
+- the encoder: each code from all before it;
+- a bigram: each code from the one a step before in the same band. Pairs are counted in the codes
+  of the training clips and smoothed in two ways: by adding one to each count, and by adding 20
+  codes as they are common. The better way counts, chosen on the held-out clips, in its favour;
+- a unigram: how common a code is in its band, one added to each count.
+
+The first step of a clip, which has no past, is predicted by the unigram in both tables. Results are
+stored in benchmarks/results/code_likelihood as soon as they are there::
+
+    python benchmarks/code_likelihood.py
+    python benchmarks/code_likelihood.py --sets esc10 drums --folds 2 3
+    python benchmarks/code_likelihood.py --table
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from _common import DATA_SETS, ROOT, commit
+
+from audiorep import VQTransformerEncoder
+from audiorep.datasets import load_audio_folder
+from audiorep.evaluation import ResultStore, protocol_splits
+from audiorep.evaluation._environment import machine, versions
+
+RESULTS = ROOT / "benchmarks" / "results" / "code_likelihood"
+SETS = ("esc10", "fsdd", "drums", "instruments", "ravdess")
+COLUMNS = ("encoder", "bigram", "unigram")
+PRIOR_STRENGTH = 20.0
+
+Codes = list[npt.NDArray[np.int64]]
+Table = npt.NDArray[np.float64]
+
+
+def unigram(codes: Codes, n_codes: int) -> Table:
+    """Return the probability of each code in each band, of shape (n_bands, n_codes)."""
+    every = np.concatenate(codes)
+    counts = [np.bincount(band, minlength=n_codes) + 1.0 for band in every.T]
+    return np.stack([c / c.sum() for c in counts])
+
+
+def bigrams(codes: Codes, common: Table) -> dict[str, Table]:
+    """Return the probability of a code given the one before, for each way to smooth counts.
+
+    The tables have shape (n_bands, n_codes, n_codes): band, code before, code.
+    """
+    n_bands, n_codes = common.shape
+    counts = np.zeros((n_bands, n_codes, n_codes))
+    for clip in codes:
+        for band in range(n_bands):
+            np.add.at(counts[band], (clip[:-1, band], clip[1:, band]), 1.0)
+    total = counts.sum(2, keepdims=True)
+    interpolated = (counts + PRIOR_STRENGTH * common[:, None]) / (total + PRIOR_STRENGTH)
+    return {"add one": (counts + 1) / (total + n_codes), "interpolated": interpolated}
+
+
+def bits_by_tables(codes: Codes, first: Table, later: Table) -> float:
+    """Return the bits per code of clips: their first steps by one table, the others by another.
+
+    `later` has the shape of `bigrams`, or that of `unigram` where the code before does not matter.
+    """
+    bits, n = 0.0, 0
+    band = np.arange(len(first))
+    for clip in codes:
+        p = later[band, clip[1:]] if later.ndim == 2 else later[band, clip[:-1], clip[1:]]
+        bits -= np.log2(first[band, clip[0]]).sum() + np.log2(p).sum()
+        n += clip.size
+    return float(bits / n)
+
+
+def evaluate(
+    train: Sequence[str], test: Sequence[str], encoder: VQTransformerEncoder
+) -> dict[str, Any]:
+    """Fit on training clips and return bits per code on held-out clips."""
+    started = time.perf_counter()
+    encoder.fit(train)
+    seconds = time.perf_counter() - started
+    known, asked = encoder.tokenize(train), encoder.tokenize(test)
+    common = unigram(known, encoder.n_codes)
+    pairs = {
+        name: bits_by_tables(asked, common, table) for name, table in bigrams(known, common).items()
+    }
+    return {
+        "encoder": float(np.log2(encoder.perplexity(test))),
+        "bigram": min(pairs.values()),
+        **{f"bigram, {name}": bits for name, bits in pairs.items()},
+        "unigram": bits_by_tables(asked, common, common),
+        "codes_used": len(np.unique(np.concatenate(asked))),
+        "fit_seconds": seconds,
+    }
+
+
+def run(name: str, options: argparse.Namespace) -> None:
+    """Evaluate on the folds of one set, and store what comes out."""
+    data = load_audio_folder(options.data / DATA_SETS[name].folder)
+    splits = protocol_splits(data, DATA_SETS[name].protocol)
+    paths = np.asarray(data.data, dtype=object)
+    for fold in options.folds or list(splits)[:1]:
+        if fold not in splits:
+            print(f"{name}: no fold {fold}", file=sys.stderr)
+            continue
+        train, test = splits[fold]
+        encoder = VQTransformerEncoder(device=options.device, random_state=0)
+        found = evaluate(list(paths[train]), list(paths[test]), encoder)
+        store = ResultStore(RESULTS / f"{name}.jsonl", notes={"commit": commit()})
+        record = {"key": f"{name}-{fold}", "set": name, "fold": fold, "seed": 0, **found}
+        store.append({**record, "versions": versions(), "machine": machine()})
+        shown = ", ".join(f"{column} {found[column]:.2f}" for column in COLUMNS)
+        print(f"{name}, fold {fold}, bits per code: {shown}", flush=True)
+
+
+def render(results: Path = RESULTS) -> str:
+    """Return the table of stored results: means over folds."""
+    lines = ["| bits per code | folds | encoder | bigram | unigram |", "| --- |" + " --- |" * 4]
+    for name in SETS:
+        records = ResultStore(results / f"{name}.jsonl").read()
+        if records:
+            folds = ", ".join(record["fold"] for record in records)
+            means = [np.mean([record[column] for record in records]) for column in COLUMNS]
+            cells = " | ".join(f"{mean:.2f}" for mean in means)
+            lines.append(f"| {DATA_SETS[name].title} | {folds} | {cells} |")
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--data", type=Path, default=ROOT.parent / "shared" / "data", help="folder of the sets")
+    add("--sets", nargs="+", choices=SETS, default=SETS, metavar="SET")
+    add("--folds", nargs="+", metavar="FOLD", help="named after what is held out; default: first")
+    add("--device", default="auto")
+    add("--table", action="store_true", help="run nothing; show the table of stored results")
+    options = parser.parse_args(arguments)
+    if not options.table:
+        for name in options.sets:
+            run(name, options)
+    print(render())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
