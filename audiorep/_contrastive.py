@@ -149,7 +149,7 @@ class ContrastiveAudioEncoder(BaseAudioEncoder):
         Channels of the network's first stage; all other widths are multiples of it.
     projection_dim : int, default=128
         Length of the projections that the objective compares.
-    temperature : float, default=0.5
+    temperature : float, default=0.2
         Temperature of the contrastive loss.
     decoupled : bool, default=True
         Leave the positive out of the loss's denominator, which suits small batches; False gives
@@ -243,7 +243,7 @@ class ContrastiveAudioEncoder(BaseAudioEncoder):
         window_frames: int = 96,
         width: int = 32,
         projection_dim: int = 128,
-        temperature: float = 0.5,
+        temperature: float = 0.2,
         decoupled: bool = True,
         augmentation: nn.Module | Sequence[nn.Module] | None = None,
         n_epochs: int | str = "auto",
@@ -335,4 +335,4 @@ def n_training_steps(n_epochs: int | str, n_clips: int, batch_size: int) -> int:
         return math.ceil(int(n_epochs) * steps_per_epoch)
     # A fixed budget suits hundreds and thousands of clips; a handful is learned sooner, and of
     # very many every one is seen ten times.
-    return min(2 * n_clips, max(1000, math.ceil(10 * steps_per_epoch)))
+    return min(2 * n_clips, max(800, math.ceil(10 * steps_per_epoch)))

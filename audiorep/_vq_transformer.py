@@ -204,7 +204,7 @@ class VQTransformerEncoder(CodeLanguageModel, BaseAudioEncoder):
 
     def _make_readout(self) -> ReadOut:
         # Predicting gathers the variance in few directions, so these are levelled out further.
-        return ReadOut(power=0.75)
+        return ReadOut(power=0.5)
 
     def _train(
         self, module: WindowEncoder, log_mels: LogMels, device: torch.device, dtype: torch.dtype

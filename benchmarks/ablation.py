@@ -104,7 +104,7 @@ def entries() -> dict[str, Any]:
         "without equaliser": encoder(augmentation=_views_without(RandomEqualizer)),
         "without background": encoder(augmentation=_views_without(BackgroundMixing)),
         "with style mixing": encoder(augmentation=[*ViewAugmentation(), StyleMixing()]),
-        "temperature 0.1": encoder(temperature=0.1),
+        "temperature 0.5": encoder(temperature=0.5),
         "NT-Xent, not decoupled": encoder(decoupled=False),
         "width 64": encoder(width=64),
         "deepest stage only": DeepestOnly(),

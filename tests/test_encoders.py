@@ -54,7 +54,8 @@ def test_features_are_standardised_float32(fitted):
     features = fitted.transform(rng.standard_normal((12, 9000)).astype(np.float32))
     assert features.dtype == np.float32
     assert features.shape == (12, len(fitted.get_feature_names_out()))
-    np.testing.assert_allclose(features.mean(axis=0), 0, atol=1e-3)
+    # Rows get one length after the mean was taken away, so it is only nearly zero.
+    np.testing.assert_allclose(features.mean(axis=0), 0, atol=0.05)
 
 
 def test_a_clip_does_not_depend_on_its_company(fitted, waveforms):
