@@ -129,8 +129,8 @@ class ContrastiveAudioEncoder(BaseAudioEncoder):
     """Features that tell clips apart whatever their pitch, timbre, tempo and surroundings.
 
     Views of one clip (two crops, shifted in pitch, stretched, filtered, mixed with others,
-    masked) are pulled together and other clips pushed apart; the features are the statistics over
-    time of a small convolutional network's maps.
+    masked) are pulled together and other clips pushed apart; the features are made of statistics
+    over time of the spectrogram and of the maps of a small convolutional network at every depth.
 
     Parameters
     ----------

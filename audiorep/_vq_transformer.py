@@ -27,8 +27,8 @@ class VQTransformerEncoder(CodeLanguageModel, BaseAudioEncoder):
 
     Patches of the spectrogram become discrete codes (an autoencoder, and k-means on its
     bottleneck). A causal transformer hears an altered view of a clip and predicts the codes of
-    the clean clip: the one of now, the next, and the one after. The features are the statistics
-    over time of its hidden states.
+    the clean clip: the one of now, the next, and the one after. The features are made of statistics
+    over time of the spectrogram, the bottleneck, and the transformer's hidden states.
 
     Hearing codes alone, the transformer is a language model of sound. Its states and the counts of
     what codes follow each other tell how likely a clip is (`score_samples`, `perplexity`), and new

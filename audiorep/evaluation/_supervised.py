@@ -34,7 +34,7 @@ _N_CROPS = 2  # of every clip of a batch, as in contrastive learning
 
 
 class ConvWindowClassifier(ConvWindowEncoder):
-    """A scaler, a convolutional backbone, and a linear layer on its embedding.
+    """A scaler, a convolutional backbone, and a linear layer on its standardised embedding.
 
     Parameters
     ----------
