@@ -27,7 +27,7 @@ from audiorep._contrastive import (
 from audiorep._embedding import iter_overlapping, on_device
 from audiorep._log_mels import LogMels
 from audiorep._training import History, Objective, ProgressLine, resolve_device, train
-from audiorep.augmentations import ViewAugmentation
+from audiorep.augmentations._views import make_augmentation
 from audiorep.nn import WindowEncoder
 
 _N_CROPS = 2  # of every clip of a batch, as in contrastive learning
@@ -88,7 +88,7 @@ class ClassificationObjective(Objective):
         super().__init__()
         self.register_buffer("log_shares", shares.log())
         self.classifier = classifier
-        self.augmentation = ViewAugmentation()
+        self.augmentation = make_augmentation(None)
         self.loss = nn.CrossEntropyLoss()
 
     def forward(self, crops: Tensor, n_valid: Tensor, targets: Tensor) -> Tensor:
