@@ -18,15 +18,17 @@ from torch import Tensor, nn
 
 from audiorep._base import BaseAudioEstimator
 from audiorep._clips import Clips
-from audiorep._contrastive import (
-    MAX_TIME_STRETCH,
-    ConvWindowEncoder,
-    check_window_frames,
-    n_training_steps,
-)
+from audiorep._contrastive import MAX_TIME_STRETCH, ConvWindowEncoder, check_window_frames
 from audiorep._embedding import iter_overlapping, on_device
 from audiorep._log_mels import LogMels
-from audiorep._training import History, Objective, ProgressLine, resolve_device, train
+from audiorep._training import (
+    History,
+    Objective,
+    ProgressLine,
+    n_training_steps,
+    resolve_device,
+    train,
+)
 from audiorep.augmentations._views import make_augmentation
 from audiorep.nn import WindowEncoder
 
