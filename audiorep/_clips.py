@@ -107,12 +107,16 @@ class Clips:
 
     def _open(self, i: int) -> soundfile.SoundFile:
         path = Path(self.items[i]).expanduser()
-        if path.is_dir():
+        try:
+            is_folder, exists = path.is_dir(), path.exists()
+        except OSError as error:  # such as a name that is too long for one, or no permission
+            raise type(error)(error.errno, f"{self.name(i)}: {error.strerror}.") from error
+        if is_folder:
             raise ValueError(
                 f"{self.name(i)} is a folder; pass the files in it, for instance by "
                 "audiorep.datasets.load_audio_folder."
             )
-        if not path.exists():
+        if not exists:
             raise FileNotFoundError(
                 f"{self.name(i)}: no such file; paths are taken relative to the working directory."
             )

@@ -167,6 +167,11 @@ def test_a_missing_file_is_named(audio_files):
         read([audio_files[0], "nowhere.wav"])
 
 
+def test_what_can_be_no_name_of_a_file_is_named(audio_files):
+    with pytest.raises(OSError, match=r"clip 1 \('spoken words .*[Tt]oo long"):
+        read([audio_files[0], "spoken words " * 50])
+
+
 def test_a_file_that_is_no_audio_is_named(tmp_path, audio_files):
     path = tmp_path / "notes.wav"
     path.write_text("these are no samples")
