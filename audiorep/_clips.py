@@ -240,11 +240,14 @@ def _as_sequence(X: Any) -> list[Any] | None:
     if getattr(X, "ndim", None) == 1 or hasattr(X, "to_list"):
         items = list(X)
         is_path = any(_is_path(item) for item in items)
-        return items if items and (is_path or not isinstance(items[0], Number)) else None
+        is_number = bool(items) and isinstance(items[0], Number)
+        return items if is_path or not is_number else None
     return None
 
 
 def _is_sequence_of_clips(X: Sequence[Any]) -> bool:
+    if not X:
+        return True
     if any(_is_path(item) or isinstance(item, (np.ndarray, Tensor, bytes)) for item in X):
         return True
     lengths = {len(item) if hasattr(item, "__len__") else -1 for item in X}

@@ -191,6 +191,12 @@ def test_nan_in_a_file_is_named(tmp_path, audio_files):
         read([audio_files[0], tmp_path / "nan.wav"])
 
 
+@pytest.mark.parametrize("X", [[], (), np.array([]), pd.Series([], dtype=object)])
+def test_no_clips_at_all(X):
+    with pytest.raises(ValueError, match=r"Found 0 clip\(s\) .*minimum of 1 is required"):
+        check(X)
+
+
 def test_too_few_clips():
     with pytest.raises(ValueError, match="n_samples=1"):
         check([GOOD], min_clips=2)
