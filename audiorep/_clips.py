@@ -1,7 +1,8 @@
 """What a user may hand in as X, turned into waveforms."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence, Set
+import reprlib
+from collections.abc import Iterator, Mapping, Sequence, Set, ValuesView
 from numbers import Number
 from pathlib import Path
 from typing import Any
@@ -130,13 +131,18 @@ class Clips:
 
     def _waveform(self, i: int) -> npt.NDArray[np.float32]:
         item = self.items[i]
+        if issparse(item):
+            raise ValueError(f"{self.name(i)} is sparse; pass a dense array, as by toarray().")
         try:
             waveform = np.asarray(item)
         except (TypeError, RuntimeError, ValueError) as error:
-            raise ValueError(f"{self.name(i)} cannot be made an array: {error}") from error
+            raise ValueError(
+                f"{self.name(i)} cannot be made an array: {error}; pass a waveform of one "
+                "dimension, or the path of a file."
+            ) from error
         if waveform.ndim == 0:
             raise ValueError(
-                f"{self.name(i)} is {item!r}, neither a waveform nor the path of a file (str or "
+                f"{self.name(i)} is {reprlib.repr(item)}, neither a waveform nor the path of a file (str or "
                 "os.PathLike); leave it out."
             )
         if waveform.ndim != 1:
@@ -225,17 +231,18 @@ def _as_sequence(X: Any) -> list[Any] | None:
         raise ValueError(f"X is one path, {X!r}, but should hold many clips; pass [path].")
     if issparse(X):
         return None
-    if isinstance(X, (Iterator, Set, Mapping)):
+    if isinstance(X, (Iterator, Set, Mapping, ValuesView)):
         raise ValueError(f"X is a {type(X).__name__}, but should be a sequence; pass list(X).")
     if hasattr(X, "columns") and hasattr(X, "to_numpy"):
         X = X.to_numpy()
-    # Only arrays of objects and of text can hold paths; a search through numbers would be long.
-    may_hold_paths = isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind in "OUT"
-    if may_hold_paths and any(_is_path(item) for item in X.flat):
+    # Only arrays of objects and of text can hold clips; a search through numbers would be long.
+    may_hold_clips = isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind in "OUT"
+    if may_hold_clips and any(_is_path(item) or np.ndim(item) for item in X.flat):
         if X.shape[1] != 1:
-            raise ValueError(f"X has {X.shape[1]} columns and holds paths; pass one column.")
+            what = "paths" if any(_is_path(item) for item in X.flat) else "waveforms"
+            raise ValueError(f"X has {X.shape[1]} columns and holds {what}; pass one column.")
         return list(X[:, 0])
-    if isinstance(X, (list, tuple)):
+    if isinstance(X, Sequence):
         return list(X) if _is_sequence_of_clips(X) else None
     if getattr(X, "ndim", None) == 1 or hasattr(X, "to_list"):
         items = list(X)
@@ -246,12 +253,14 @@ def _as_sequence(X: Any) -> list[Any] | None:
 
 
 def _is_sequence_of_clips(X: Sequence[Any]) -> bool:
-    if not X:
+    """Tell clips from nested lists that stand for one array of numbers."""
+    if X and all(isinstance(item, Number) for item in X):
+        return False
+    if not all(isinstance(item, (list, tuple)) for item in X):
         return True
-    if any(_is_path(item) or isinstance(item, (np.ndarray, Tensor, bytes)) for item in X):
+    if any(isinstance(value, (np.ndarray, Tensor)) for item in X for value in item[:2]):
         return True
-    lengths = {len(item) if hasattr(item, "__len__") else -1 for item in X}
-    return len(lengths) > 1 and -1 not in lengths
+    return len({len(item) for item in X}) != 1
 
 
 def _is_path(item: Any) -> bool:

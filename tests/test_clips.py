@@ -1,5 +1,7 @@
 """What a user may hand in, and what it is told when that will not do."""
 
+from collections import deque
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,7 @@ import polars as pl
 import pytest
 import soundfile
 import torch
+from scipy.sparse import csr_array
 from sklearn.base import BaseEstimator
 
 from audiorep._clips import check_clips
@@ -37,6 +40,9 @@ def test_rows_of_an_array_are_clips():
     [
         list,
         tuple,
+        deque,
+        lambda clips: pd.DataFrame({"clip": clips}),
+        lambda clips: pl.DataFrame({"clip": [clip.tolist() for clip in clips]}),
         lambda clips: np.array([*clips, None], dtype=object)[:-1],
         lambda clips: pd.Series(clips, index=range(5, 5 + len(clips))),
         lambda clips: [torch.from_numpy(clip) for clip in clips],
@@ -52,6 +58,7 @@ def test_sequences_of_waveforms(container, waveforms):
     [
         list,
         np.array,
+        deque,
         lambda paths: np.array(paths, dtype=object),
         lambda paths: np.array(paths, dtype=object)[:, None],
         lambda paths: [Path(path) for path in paths],
@@ -105,6 +112,8 @@ def test_n_timesteps_is_what_is_read(audio_files, waveforms):
         (Path("clip.wav"), r"pass \[path\]"),
         (iter([np.zeros(9)]), r"pass list\(X\)"),
         ({"a.wav": 1}, r"X is a dict.*pass list\(X\)"),
+        ({"a": np.zeros(9)}.values(), r"X is a dict_values.*pass list\(X\)"),
+        (pd.DataFrame([[np.zeros(9), np.zeros(8)]]), "X has 2 columns and holds waveforms"),
         (np.array([["a.wav", "b.wav"]]), "X has 2 columns and holds paths; pass one column"),
         (np.zeros(9), "Expected 2D array, got 1D array"),
         (np.zeros((2, 3, 4)), "dim 3"),
@@ -137,6 +146,23 @@ GOOD = np.ones(9, dtype=np.float32)
 def test_a_bad_clip_is_named(clip, message):
     with pytest.raises(ValueError, match=message):
         read([GOOD, clip])
+
+
+@pytest.mark.parametrize(
+    ("clip", "message"),
+    [
+        ((GOOD, 16000), "clip 0 cannot be made an array.*pass a waveform"),
+        ((16000, GOOD), "clip 0 cannot be made an array.*pass a waveform"),
+        ({"array": GOOD, "sampling_rate": 16000}, "clip 0 is {'array'.*neither a waveform nor"),
+        (BytesIO(b"RIFF"), "clip 0 is <_io.Byt.*neither a waveform nor"),
+        (None, "clip 0 is None, neither a waveform nor"),
+        (csr_array(GOOD[None]), r"clip 0 is sparse; .*toarray\(\)"),
+        ([GOOD, GOOD], r"clip 0 has shape \(2, 9\)"),
+    ],
+)
+def test_what_is_no_clip_is_named_where_all_are_alike(clip, message):
+    with pytest.raises(ValueError, match=message):
+        read([clip, clip])
 
 
 def test_nan_among_paths_is_named(audio_files):
