@@ -150,6 +150,8 @@ class Clips:
                 f"{self.name(i)} has shape {waveform.shape}, but a clip has one dimension; mix "
                 "its channels to mono first, or pass a sequence of such arrays."
             )
+        if waveform.dtype.kind in "mMV":
+            raise ValueError(f"{self.name(i)} does not hold numbers, but {waveform.dtype}.")
         if np.iscomplexobj(waveform):
             raise ValueError(f"{self.name(i)}: Complex data not supported; pass a real waveform.")
         try:

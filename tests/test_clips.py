@@ -139,6 +139,8 @@ GOOD = np.ones(9, dtype=np.float32)
         (np.array([0.0, np.inf]), "clip 1 contains NaN or infinity"),
         (np.array([1j, 2.0]), "clip 1: Complex data"),
         (np.array(["a", "b"]), "clip 1 does not hold numbers"),
+        (np.array(["2020-01-01"], dtype="M8[D]"), "clip 1 does not hold numbers, but datetime64"),
+        (np.zeros(9, dtype=[("left", "f4")]), "clip 1 does not hold numbers"),
         (None, "clip 1 is None, neither a waveform nor the path"),
         (np.array([1e300]), "clip 1 is too loud for float32"),
     ],
