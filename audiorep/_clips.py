@@ -18,6 +18,7 @@ from torch import Tensor
 from audiorep._resampling import resample_blocks, resampled_length
 
 _BLOCK_SECONDS = 60
+_MASKED = "has masked values, which would be heard; fill them, as by filled(0)."
 
 
 class Clips:
@@ -131,6 +132,8 @@ class Clips:
 
     def _waveform(self, i: int) -> npt.NDArray[np.float32]:
         item = self.items[i]
+        if np.ma.is_masked(item):
+            raise ValueError(f"{self.name(i)} {_MASKED}")
         if issparse(item):
             raise ValueError(f"{self.name(i)} is sparse; pass a dense array, as by toarray().")
         try:
@@ -199,6 +202,8 @@ def check_clips(
     -------
     Clips
     """
+    if np.ma.is_masked(X):
+        raise ValueError(f"X {_MASKED}")
     items = _as_sequence(X)
     if items is None:
         rows = validate_data(

@@ -167,6 +167,15 @@ def test_what_is_no_clip_is_named_where_all_are_alike(clip, message):
         read([clip, clip])
 
 
+def test_masked_values_are_refused():
+    masked = np.ma.masked_greater(np.arange(9.0), 7)
+    with pytest.raises(ValueError, match=r"clip 1 has masked values.*filled\(0\)"):
+        read([GOOD, masked])
+    with pytest.raises(ValueError, match="X has masked values"):
+        check(np.ma.stack([masked, masked]))
+    np.testing.assert_array_equal(read([np.ma.masked_array(GOOD)])[0], GOOD)
+
+
 def test_nan_among_paths_is_named(audio_files):
     with pytest.raises(ValueError, match="clip 1 is nan, neither"):
         read(pd.Series([audio_files[0], np.nan], dtype=object))
