@@ -340,8 +340,9 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseAu
         Returns
         -------
         ndarray of shape (n_clips, n_features_out)
-            float32, standardised with the statistics of the clips that were fitted. A clip's
-            row depends on that clip alone.
+            float32, standardised with the statistics of the clips that were fitted, and scaled to
+            one length, so that ``LogisticRegression()`` does well with its defaults; a clip that is
+            next to their mean has a shorter row. A clip's row depends on that clip alone.
 
         Raises
         ------

@@ -1,6 +1,5 @@
 """ContrastiveAudioEncoder and its objective."""
 
-import math
 from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any, ClassVar
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 from audiorep._base import BaseAudioEncoder
 from audiorep._health import count_sounds, warn_of_collapse, warn_of_small_batch
 from audiorep._log_mels import LogMels
-from audiorep._training import History, Objective, ProgressLine, train
+from audiorep._training import History, Objective, ProgressLine, n_training_steps, train
 from audiorep.augmentations._views import check_augmentation, make_augmentation
 from audiorep.nn import (
     ConvBackbone,
@@ -129,8 +128,8 @@ class ContrastiveAudioEncoder(BaseAudioEncoder):
     """Features that tell clips apart whatever their pitch, timbre, tempo and surroundings.
 
     Views of one clip (two crops, shifted in pitch, stretched, filtered, mixed with others,
-    masked) are pulled together and other clips pushed apart; the features are the statistics over
-    time of a small convolutional network's maps.
+    masked) are pulled together and other clips pushed apart; the features are made of statistics
+    over time of the spectrogram and of the maps of a small convolutional network at every depth.
 
     Parameters
     ----------
@@ -326,13 +325,3 @@ def check_window_frames(window_frames: int) -> None:
     """Raise a ValueError where positions of the deepest map would not fill a window."""
     if window_frames % _TIME_STRIDE:
         raise ValueError(f"window_frames={window_frames} must be a multiple of {_TIME_STRIDE}.")
-
-
-def n_training_steps(n_epochs: int | str, n_clips: int, batch_size: int) -> int:
-    """Return how many steps of the optimiser to take."""
-    steps_per_epoch = n_clips / min(batch_size, n_clips)
-    if n_epochs != "auto":
-        return math.ceil(int(n_epochs) * steps_per_epoch)
-    # A fixed budget suits hundreds and thousands of clips; a handful is learned sooner, and of
-    # very many every one is seen ten times.
-    return min(2 * n_clips, max(800, math.ceil(10 * steps_per_epoch)))

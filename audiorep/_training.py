@@ -91,6 +91,37 @@ def autocast(dtype: torch.dtype, device: torch.device) -> AbstractContextManager
     return torch.autocast(device.type, dtype)
 
 
+def n_training_steps(
+    n_epochs: int | str, n_clips: int, batch_size: int, *, budget: int = 800, n_times: int = 10
+) -> int:
+    """Return how many steps of the optimiser to take.
+
+    Parameters
+    ----------
+    n_epochs : int or "auto"
+        How many times every clip is seen. "auto" takes `budget` steps, which suits hundreds and
+        thousands of clips; fewer for a handful, which is learned sooner, and more where else some
+        of very many clips would be seen less than `n_times`.
+    n_clips : int
+        Clips to learn from.
+    batch_size : int
+        Clips per step; when there are fewer, a batch holds all.
+    budget : int, default=800
+        Steps that "auto" takes.
+    n_times : int, default=10
+        How many times "auto" sees every clip, at least.
+
+    Examples
+    --------
+    >>> [n_training_steps("auto", n, batch_size=64) for n in (20, 2000, 64000)]
+    [40, 800, 10000]
+    """
+    steps_per_epoch = n_clips / min(batch_size, n_clips)
+    if n_epochs != "auto":
+        return math.ceil(int(n_epochs) * steps_per_epoch)
+    return min(2 * n_clips, max(budget, math.ceil(n_times * steps_per_epoch)))
+
+
 def warm_up_cosine(step: int, n_steps: int, warm_up: float = 0.1) -> float:
     """Return the factor on the learning rate at `step` of `n_steps`.
 

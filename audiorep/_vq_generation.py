@@ -193,5 +193,5 @@ def codes_to_waveform(module: VQWindowEncoder, codes: Tensor, transform: LogMel)
         log_mel = heard * module.scaler.scale + module.scaler.mean
         waveform = inverse_log_mel(log_mel - log_mel.max(), transform)
         peak = waveform.abs().max().clamp_min(1e-10)
-        loudness: FloatArray = (waveform * (_PEAK / peak)).numpy()
-    return loudness
+        scaled: FloatArray = (waveform * (_PEAK / peak)).numpy()
+    return scaled

@@ -187,8 +187,8 @@ class CodeLanguageModel(BaseAudioEstimator):
     ) -> tuple[FloatArray, Codes]:
         """Draw new clips from what was learned.
 
-        Codes are drawn step after step, each step given those before it as far as
-        `window_frames` reach back, and turned into sound as `detokenize` does.
+        Codes are drawn step after step, each given those before it (every block of the
+        transformer looks back by `window_frames`), and turned into sound as `detokenize` does.
 
         Parameters
         ----------

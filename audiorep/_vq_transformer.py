@@ -1,6 +1,5 @@
 """VQTransformerEncoder: sound as codes, and features from predicting them."""
 
-import math
 from collections.abc import Iterator
 from numbers import Integral
 from typing import Any, ClassVar
@@ -13,7 +12,7 @@ from audiorep._base import BaseAudioEncoder
 from audiorep._health import count_sounds, warn_of_dead_codes
 from audiorep._log_mels import LogMels
 from audiorep._readout import ReadOut
-from audiorep._training import History, ProgressLine, train
+from audiorep._training import History, ProgressLine, n_training_steps, train
 from audiorep._vq_language_model import CodeLanguageModel
 from audiorep._vq_window_encoder import CodePredictionObjective, VQWindowEncoder, fit_next_codes
 from audiorep.nn import WindowEncoder
@@ -27,8 +26,8 @@ class VQTransformerEncoder(CodeLanguageModel, BaseAudioEncoder):
 
     Patches of the spectrogram become discrete codes (an autoencoder, and k-means on its
     bottleneck). A causal transformer hears an altered view of a clip and predicts the codes of
-    the clean clip: the one of now, the next, and the one after. The features are the statistics
-    over time of its hidden states.
+    the clean clip: the one of now, the next, and the one after. The features are made of statistics
+    over time of the spectrogram, the bottleneck, and the transformer's hidden states.
 
     Hearing codes alone, the transformer is a language model of sound. Its states and the counts of
     what codes follow each other tell how likely a clip is (`score_samples`, `perplexity`), and new
@@ -211,7 +210,9 @@ class VQTransformerEncoder(CodeLanguageModel, BaseAudioEncoder):
     ) -> History:
         assert isinstance(module, VQWindowEncoder)
         module.scaler.set_statistics(*log_mels.mean_and_scale())
-        n_steps = self._n_steps(len(log_mels))
+        n_steps = n_training_steps(
+            self.n_epochs, len(log_mels), self.batch_size, budget=500, n_times=3
+        )
         name = type(self).__name__
         # What is learned sooner than the transformer takes fewer steps.
         tokenizer_losses = module.tokenizer.fit(
@@ -248,15 +249,6 @@ class VQTransformerEncoder(CodeLanguageModel, BaseAudioEncoder):
             "tokenizer_loss": tokenizer_losses,
             "next_codes_loss": next_codes_losses,
         }
-
-    def _n_steps(self, n_clips: int) -> int:
-        """Return how many steps of the optimiser to take."""
-        steps_per_epoch = n_clips / min(self.batch_size, n_clips)
-        if isinstance(self.n_epochs, Integral):
-            return math.ceil(self.n_epochs * steps_per_epoch)
-        # A fixed budget suits hundreds and thousands of clips; a handful is learned sooner, and of
-        # very many every one is seen three times.
-        return min(2 * n_clips, max(500, math.ceil(3 * steps_per_epoch)))
 
     def _heard(self, module: VQWindowEncoder, log_mels: LogMels) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield windows as the tokenizer hears them, for ever: half at their clip's level."""

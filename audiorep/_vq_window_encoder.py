@@ -20,6 +20,7 @@ from audiorep.augmentations import (
     RandomResample,
     TimeMask,
 )
+from audiorep.augmentations._views import FrozenChain
 from audiorep.nn import LogMelScaler, WindowEncoder
 from audiorep.nn._patches import PatchStem, valid_steps
 from audiorep.nn._transformer import CausalTransformer, KeyValueCache
@@ -201,14 +202,16 @@ class CodePredictionObjective(Objective):
         self.register_buffer("code_counts", torch.zeros(n_codes, dtype=torch.int64))
         # Nothing that stretches time, which crops did before the codes were read: the codes and
         # what is heard stay aligned.
-        self.augmentation = nn.Sequential(
-            RandomResample(max_time_stretch=0.0),
-            RandomEqualizer(),
-            RandomGain(),
-            BackgroundMixing(),
-            LogMelNoise(),
-            FrequencyMask(max_width=6.0),
-            TimeMask(max_width=6.0),
+        self.augmentation = FrozenChain(
+            [
+                RandomResample(max_time_stretch=0.0),
+                RandomEqualizer(),
+                RandomGain(),
+                BackgroundMixing(),
+                LogMelNoise(),
+                FrequencyMask(max_width=6.0),
+                TimeMask(max_width=6.0),
+            ]
         )
 
     def forward(self, crops: Tensor, n_valid: Tensor) -> Tensor:

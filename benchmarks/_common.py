@@ -2,16 +2,18 @@
 
 import argparse
 import subprocess
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from audiorep.datasets import load_audio_folder
 from audiorep.evaluation import ResultStore, protocol_splits
+from audiorep.evaluation._entries import SUPERVISED
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
-SUPERVISED = "supervised"
+NOTHING_STORED = "No results are stored yet."
 
 Record = dict[str, Any]
 Rows = dict[str, list[Record]]  # by the name of the encoder
@@ -71,7 +73,7 @@ def parser(description: str | None, sets: Sequence[str] = tuple(DATA_SETS)) -> A
 def set_arguments(name: str, options: argparse.Namespace) -> dict[str, Any] | None:
     """Return the clips, labels, groups and folds of a set, as the evaluations take them.
 
-    None where none of the folds was asked for.
+    None where none of the folds was asked for, which is said on standard error.
     """
     data_set = DATA_SETS[name]
     data = load_audio_folder(options.data / data_set.folder)
@@ -80,6 +82,7 @@ def set_arguments(name: str, options: argparse.Namespace) -> dict[str, Any] | No
         raise ValueError(f"{name} should have the folds {data_set.folds}, not {tuple(splits)}.")
     chosen = [fold for fold in splits if options.folds is None or fold in options.folds]
     if not chosen:
+        print(f"{name}: none of the folds {', '.join(options.folds)}", file=sys.stderr)
         return None
     return {
         "X": data.data,

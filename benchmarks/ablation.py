@@ -2,12 +2,15 @@
 
 Every row is the encoder with default parameters but for one part. A row's score is the mean over
 the folds that were run; the last column is the mean over the sets, less that of the defaults.
-Every result is stored in benchmarks/results/ablation as soon as it is there::
+What the classes below do is not part of the key that results are stored under: to change one means
+to delete its results. Every result is stored in benchmarks/results/ablation as soon as it is
+there::
 
     python benchmarks/ablation.py --sets esc10 fsdd drums --folds 2 s2
     python benchmarks/ablation.py --table
 """
 
+import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +19,7 @@ from typing import Any
 import numpy as np
 from _common import (
     DATA_SETS,
+    NOTHING_STORED,
     README,
     ROOT,
     Marked,
@@ -94,21 +98,21 @@ def _views_without(kind: type) -> list[Any]:
 
 
 def entries() -> dict[str, Any]:
-    """Return the encoder with default parameters, and its variants."""
+    """Return the encoder with default parameters, and its variants; no name has a comma."""
     encoder = ContrastiveAudioEncoder
     return {
         DEFAULTS: encoder(),
         "random weights": encoder(n_epochs=0),
-        "crops only, no augmentation": encoder(augmentation=[]),
+        "crops only": encoder(augmentation=[]),
         "without pitch shift": encoder(augmentation=_views_without(RandomResample)),
         "without equaliser": encoder(augmentation=_views_without(RandomEqualizer)),
         "without background": encoder(augmentation=_views_without(BackgroundMixing)),
         "with style mixing": encoder(augmentation=[*ViewAugmentation(), StyleMixing()]),
         "temperature 0.5": encoder(temperature=0.5),
-        "NT-Xent, not decoupled": encoder(decoupled=False),
+        "NT-Xent not decoupled": encoder(decoupled=False),
         "width 64": encoder(width=64),
         "deepest stage only": DeepestOnly(),
-        "means of the whole clip, no thirds": WholeClipMeans(),
+        "means of the whole clip": WholeClipMeans(),
         "principal axes not levelled": StandardisedStatistics(),
         "principal axes whitened": WhitenedStatistics(),
     }
@@ -122,26 +126,45 @@ def main(arguments: Sequence[str] | None = None) -> int:
         PLACE.write(README, render())
         return 0
     options.folds = options.folds or list(FOLDS)
-    chosen = names_of(options.encoders)
-    encoders = {name: e for name, e in entries().items() if chosen is None or name in chosen}
+    encoders = chosen_entries(names_of(options.encoders))
     for name in options.sets:
-        result = linear_evaluation(
-            encoders,
-            **set_arguments(name, options),
-            random_states=range(options.seeds),
-            n_jobs=options.jobs,
-            store=ResultStore(RESULTS / f"{name}.jsonl", notes={"commit": commit()}),
-            verbose=1,
-        )
-        print(f"\n{DATA_SETS[name].title}\n\n{result}\n", file=sys.stderr, flush=True)
+        run(name, encoders, options)
     return 0
+
+
+def chosen_entries(names: Sequence[str] | None) -> dict[str, Any]:
+    """Return the rows of these names, or all."""
+    found = entries()
+    for name in names or ():
+        if name not in found:
+            raise ValueError(f"There is no row {name!r}; choose among {', '.join(found)}.")
+    return {name: encoder for name, encoder in found.items() if names is None or name in names}
+
+
+def run(name: str, encoders: dict[str, Any], options: argparse.Namespace) -> None:
+    """Evaluate on one set, store every result, print the table."""
+    arguments = set_arguments(name, options)
+    if arguments is None:
+        return
+    result = linear_evaluation(
+        encoders,
+        **arguments,
+        random_states=range(options.seeds),
+        n_jobs=options.jobs,
+        store=ResultStore(RESULTS / f"{name}.jsonl", notes={"commit": commit()}),
+        verbose=1,
+    )
+    print(f"\n{DATA_SETS[name].title}\n\n{result}\n", flush=True)
+
+
+# ---------------------------------------------------------------------- the table
 
 
 def render(results: Path = RESULTS) -> str:
     """Return the README's table, made from stored results alone."""
     found = stored(results)
     if not found:
-        return "No results are stored yet."
+        return NOTHING_STORED
     titles = [f"{DATA_SETS[name].title}, {metric_name(name)}" for name in found]
     lines = head(["ContrastiveAudioEncoder", *titles, "mean, less that of the defaults"])
     base = _scores(found, DEFAULTS)
@@ -157,7 +180,9 @@ def render(results: Path = RESULTS) -> str:
         f"{', '.join(map(str, seeds))}. One fold is a small sample: differences below about two "
         "points are noise."
     )
-    return "\n".join([*lines, "", remarks, "", made_by(f"`{COMMAND}`", records)])
+    return "\n".join(
+        [*lines, "", remarks, "", made_by(f"`{COMMAND}` and `{COMMAND} --table`", records)]
+    )
 
 
 def _scores(found: dict[str, Rows], row: str) -> list[float | None]:

@@ -26,7 +26,17 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from _common import DATA_SETS, ROOT, commit
+from _common import (
+    DATA_SETS,
+    NOTHING_STORED,
+    README,
+    ROOT,
+    Marked,
+    commit,
+    head,
+    line,
+    made_by,
+)
 
 from audiorep import VQTransformerEncoder
 from audiorep.datasets import load_audio_folder
@@ -34,6 +44,8 @@ from audiorep.evaluation import ResultStore, protocol_splits
 from audiorep.evaluation._environment import machine, versions
 
 RESULTS = ROOT / "benchmarks" / "results" / "code_likelihood"
+PLACE = Marked("<!-- code likelihood: begin -->", "<!-- code likelihood: end -->")
+COMMAND = "python benchmarks/code_likelihood.py"
 SETS = ("esc10", "fsdd", "drums", "instruments", "ravdess")
 COLUMNS = ("encoder", "bigram", "unigram")
 PRIOR_STRENGTH = 20.0
@@ -120,16 +132,23 @@ def run(name: str, options: argparse.Namespace) -> None:
 
 
 def render(results: Path = RESULTS) -> str:
-    """Return the table of stored results: means over folds."""
-    lines = ["| bits per code | folds | encoder | bigram | unigram |", "| --- |" + " --- |" * 4]
-    for name in SETS:
-        records = ResultStore(results / f"{name}.jsonl").read()
+    """Return the README's table, made from stored results alone: means over folds."""
+    found = {name: ResultStore(results / f"{name}.jsonl").read() for name in SETS}
+    every = [record for records in found.values() for record in records]
+    if not every:
+        return NOTHING_STORED
+    lines = head(["bits per code", "folds", *COLUMNS], n_left=2)
+    for name, records in found.items():
         if records:
             folds = ", ".join(record["fold"] for record in records)
             means = [np.mean([record[column] for record in records]) for column in COLUMNS]
-            cells = " | ".join(f"{mean:.2f}" for mean in means)
-            lines.append(f"| {DATA_SETS[name].title} | {folds} | {cells} |")
-    return "\n".join(lines)
+            lines.append(line([DATA_SETS[name].title, folds, *(f"{mean:.2f}" for mean in means)]))
+    legend = (
+        "Codes of held-out clips: the fewer bits, the better they are predicted. Encoder: each "
+        "code from all before it. Bigram: from the one before it in its band, by counts of pairs. "
+        "Unigram: by how common it is."
+    )
+    return "\n".join([*lines, "", legend, "", made_by(f"`{COMMAND}`", every)])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -142,11 +161,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--sets", nargs="+", choices=SETS, default=SETS, metavar="SET")
     add("--folds", nargs="+", metavar="FOLD", help="named after what is held out; default: first")
     add("--device", default="auto")
-    add("--table", action="store_true", help="run nothing; show the table of stored results")
+    add("--table", action="store_true", help="run nothing; write the README's table")
     options = parser.parse_args(arguments)
-    if not options.table:
-        for name in options.sets:
-            run(name, options)
+    if options.table:
+        PLACE.write(README, render())
+        return 0
+    for name in options.sets:
+        run(name, options)
     print(render())
     return 0
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from _common import (
     DATA_SETS,
+    NOTHING_STORED,
     README,
     ROOT,
     SUPERVISED,
@@ -42,6 +43,7 @@ from audiorep.evaluation import (
     ResultStore,
     label_efficiency_curve,
 )
+from audiorep.evaluation._entries import standard_entries
 from audiorep.evaluation._result import CHANCE, score_text
 
 RESULTS = ROOT / "benchmarks" / "results" / "label_efficiency"
@@ -73,13 +75,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(name: str, options: argparse.Namespace) -> None:
     """Evaluate on one set, store every result, print the tables."""
-    from audiorep.evaluation._entries import standard_entries
-
     names = names_of(options.encoders) or list(ENCODERS)
     encoders, unions = standard_entries(names, device=options.device)
     arguments = set_arguments(name, options)
     if arguments is None:
-        print(f"{name}: none of the folds {', '.join(options.folds)}", file=sys.stderr)
         return
     result = label_efficiency_curve(
         encoders,
@@ -112,7 +111,7 @@ def render(results: Path = RESULTS) -> str:
     """Return the README's table, made from stored results alone."""
     found = curves(results)
     if not found:
-        return "No results are stored yet."
+        return NOTHING_STORED
     summaries = {name: curve.summary() for name, curve in found.items()}
     cells: dict[tuple[int, str, str], str] = {}
     for name, summary in summaries.items():
@@ -167,7 +166,7 @@ def draw(path: Path, results: Path) -> None:
 
     found = curves(results)
     if not found:
-        raise ValueError("No results are stored yet, so there is nothing to draw.")
+        raise ValueError(f"{NOTHING_STORED} So there is nothing to draw.")
     figure, axes = plt.subplots(
         1, len(found), figsize=(3.4 * len(found), 3.4), layout="constrained", squeeze=False
     )

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from _common import (
     DATA_SETS,
+    NOTHING_STORED,
     README,
     ROOT,
     SUPERVISED,
@@ -35,6 +36,7 @@ from _common import (
 )
 
 from audiorep.evaluation import ResultStore, linear_evaluation
+from audiorep.evaluation._entries import standard_entries
 from audiorep.evaluation._result import CHANCE, score_text, summarise
 
 RESULTS = ROOT / "benchmarks" / "results" / "linear_evaluation"
@@ -77,13 +79,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(name: str, options: argparse.Namespace) -> None:
     """Evaluate on one set, store every result, print the table."""
-    # Late, so that --table works where an encoder does not.
-    from audiorep.evaluation._entries import standard_entries
-
     encoders, unions = standard_entries(names_of(options.encoders), device=options.device)
     arguments = set_arguments(name, options)
     if arguments is None:
-        print(f"{name}: none of the folds {', '.join(options.folds)}", file=sys.stderr)
         return
     n_seeds = max(options.seeds, DATA_SETS[name].n_seeds if options.full else 1)
     result = linear_evaluation(
@@ -105,7 +103,7 @@ def render(results: Path = RESULTS) -> str:
     """Return the README's table, made from stored results alone."""
     found = stored(results)
     if not found:
-        return "No results are stored yet."
+        return NOTHING_STORED
     names = {row for rows in found.values() for row in rows}
     order = [row for row in ROWS if row in names] + sorted(names - set(ROWS))
     lines = head([""] + [DATA_SETS[name].title for name in found])

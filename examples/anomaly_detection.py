@@ -71,8 +71,7 @@ for name, score in scores.items():
 
 # %%
 # How well does a threshold tell strange from sound? The area under the ROC curve is the chance
-# that a strange clip is less likely than a sound one: 0.5 is guessing, and the accuracy of the
-# order is perfect at 1.
+# that a strange clip is less likely than a sound one: 0.5 is guessing, and 1 is perfect.
 curves = {}
 for name in ("clicking", "siren"):
     is_strange = np.repeat([0, 1], [len(scores["sound"]), len(scores[name])])

@@ -1,6 +1,7 @@
 """Benchmarks: the README shows what is stored, and nothing else."""
 
 import importlib
+import json
 import math
 from pathlib import Path
 
@@ -12,8 +13,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import soundfile
+import torch
+from sklearn.base import clone
 
+from audiorep._log_mels import LogMels
 from audiorep.datasets import make_instrument_notes
+from audiorep.evaluation._store import describe
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -35,8 +40,8 @@ def few_labels():
     return script("label_efficiency")
 
 
-@pytest.fixture(params=["linear_evaluation", "label_efficiency"])
-def either(request):
+@pytest.fixture(params=["linear_evaluation", "label_efficiency", "ablation", "code_likelihood"])
+def with_table(request):
     return script(request.param)
 
 
@@ -58,6 +63,16 @@ def likelihood():
     return script("code_likelihood")
 
 
+@pytest.fixture(scope="module")
+def ablation():
+    return script("ablation")
+
+
+@pytest.fixture(scope="module")
+def speed():
+    return script("training_speed")
+
+
 def record(encoder, fold, seed, score, settings="new", **others):
     return {
         "encoder": encoder,
@@ -77,12 +92,34 @@ def record(encoder, fold, seed, score, settings="new", **others):
     }
 
 
-def test_the_readme_shows_the_stored_results(either):
-    shown = either.PLACE.read(either.README)
-    if either.stored(either.RESULTS):
-        assert shown == either.render()
+def test_the_readme_shows_the_stored_results(with_table):
+    shown = with_table.PLACE.read(with_table.README)
+    if shown is None:
+        pytest.skip(f"the README has no {with_table.PLACE.begin} yet")
+    table = with_table.render()
+    if table == with_table.NOTHING_STORED:
+        assert not any(character.isdigit() for character in shown)
     else:
-        assert not any(character.isdigit() for character in shown or "")
+        assert shown == table
+
+
+def test_without_results_the_table_says_so(with_table, tmp_path):
+    assert with_table.render(tmp_path) == "No results are stored yet."
+
+
+def test_every_table_has_a_place_of_its_own():
+    names = ("linear_evaluation", "label_efficiency", "ablation", "code_likelihood")
+    markers = [marker for name in names for marker in script(name).PLACE]
+    assert len(set(markers)) == 2 * len(names)
+
+
+def test_the_command_line_writes_the_table(with_table, tmp_path, monkeypatch):
+    begin, end = with_table.PLACE
+    readme = tmp_path / "README.md"
+    readme.write_text(f"{begin}\n{end}\n")
+    monkeypatch.setattr(with_table, "README", readme)
+    assert with_table.main(["--table"]) == 0
+    assert with_table.PLACE.read(readme) == with_table.render()
 
 
 def test_the_table_is_made_from_stored_results(benchmark, tmp_path):
@@ -114,16 +151,16 @@ def test_the_supervised_row_is_no_linear_fit(benchmark, tmp_path):
     assert rows.index("| supervised") < rows.index("| contrastive")
 
 
-def test_the_table_goes_between_its_markers(either, tmp_path):
+def test_the_table_goes_between_its_markers(with_table, tmp_path):
     readme = tmp_path / "README.md"
     readme.write_text("before\n")
     with pytest.raises(ValueError, match="lacks the lines"):
-        either.PLACE.write(readme, "table")
-    begin, end = either.PLACE
+        with_table.PLACE.write(readme, "table")
+    begin, end = with_table.PLACE
     readme.write_text(f"before\n{begin}\noutdated\n{end}\nafter\n")
-    either.PLACE.write(readme, "table")
+    with_table.PLACE.write(readme, "table")
     assert readme.read_text() == f"before\n{begin}\ntable\n{end}\nafter\n"
-    assert either.PLACE.read(readme) == "table"
+    assert with_table.PLACE.read(readme) == "table"
 
 
 # ---------------------------------------------------------------------- run
@@ -155,10 +192,11 @@ def test_label_efficiency_is_stored_and_goes_on(few_labels, folder, tmp_path, mo
     assert len(after.splitlines()) == 2 * (3 * 3 + 3)
 
 
-def test_a_fold_that_is_not_there_is_told(either, folder, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(either, "RESULTS", tmp_path / "results")
-    call = ["--data", str(folder), "--sets", "esc10", "--encoders", "log-mel statistics"]
-    either.main([*call, "--folds", "9"])
+@pytest.mark.parametrize("name", ["linear_evaluation", "label_efficiency", "ablation"])
+def test_a_fold_that_is_not_there_is_told(name, folder, tmp_path, monkeypatch, capsys):
+    benchmark = script(name)
+    monkeypatch.setattr(benchmark, "RESULTS", tmp_path / "results")
+    benchmark.main(["--data", str(folder), "--sets", "esc10", "--folds", "9"])
     assert "esc10: none of the folds 9" in capsys.readouterr().err
     assert not (tmp_path / "results").exists()
 
@@ -240,12 +278,144 @@ def test_bits_of_tables_by_hand(likelihood):
 
 
 def test_the_table_of_bits_is_made_from_stored_results(likelihood, tmp_path):
-    store = likelihood.ResultStore(tmp_path / "drums.jsonl")
+    store = likelihood.ResultStore(tmp_path / "drums.jsonl", notes={"commit": "abc"})
     for fold, bits in (("2", 3.0), ("3", 4.0)):
-        store.append({"key": fold, "fold": fold, "encoder": bits, "bigram": 5.0, "unigram": 7.0})
-    assert "| drums | 2, 3 | 3.50 | 5.00 | 7.00 |" in likelihood.render(tmp_path)
+        store.append(record(bits, fold, 0, 0.0, bigram=5.0, unigram=7.0))
+    table = likelihood.render(tmp_path)
+    assert "| bits per code | folds | encoder | bigram | unigram |" in table
+    assert "| drums | 2, 3 | 3.50 | 5.00 | 7.00 |" in table
+    assert "ESC-10" not in table
+    assert "on abacus, 2 cores; audiorep 0; commit abc." in table
 
 
 def test_both_ways_of_drawing_agree(capsys):
     assert script("sampling").main(["--codes", "60", "--repeats", "1"]) == 0
     assert "the same codes    yes" in capsys.readouterr().out
+
+
+# ---------------------------------------------------------------------- ablation
+
+
+def test_the_table_of_parts_compares_with_the_defaults(ablation, tmp_path):
+    scores = {"esc10": {"defaults": 0.9, "random weights": 0.7}, "drums": {"defaults": 0.6}}
+    for name, rows in scores.items():
+        store = ablation.ResultStore(tmp_path / f"{name}.jsonl", notes={"commit": "abc"})
+        store.append(record("chance", "2", None, 0.1))
+        for row, score in rows.items():
+            store.append(record(row, "2", 0, score - 0.3, settings="old"))
+            store.append(record(row, "2", 0, score - 0.02))
+            store.append(record(row, "2", 1, score + 0.02))
+    table = ablation.render(tmp_path)
+    assert "| ESC-10, accuracy | drums, UAR | mean, less that of the defaults |" in table
+    assert "| defaults | 90.0 | 60.0 |  |" in table
+    # The drums, where the row has no result yet, do not count.
+    assert "| random weights | 70.0 |  | -20.0 |" in table
+    assert "| width 64 |  |  |  |" in table
+    assert "the folds 2 only, seeds 0, 1." in table
+    assert "on abacus, 2 cores; audiorep 0; commit abc." in table
+
+
+def test_differences_are_means_over_sets(ablation):
+    assert ablation._difference("width 64", [91.0, 62.0, None], [90.0, 60.0, 50.0]) == "+1.5"
+
+
+def test_every_row_differs_from_the_others_and_can_be_asked_for(ablation):
+    rows = ablation.entries()
+    described = [tuple(describe(encoder).items()) for encoder in rows.values()]
+    assert len(set(described)) == len(rows)
+    assert list(ablation.chosen_entries(None)) == list(rows)
+    for name in rows:
+        assert list(ablation.chosen_entries(ablation.names_of(name))) == [name]
+    with pytest.raises(ValueError, match="no row 'contrastive'; choose among defaults, random"):
+        ablation.chosen_entries(["defaults", "contrastive"])
+
+
+def test_variants_change_what_they_say(ablation):
+    clips = make_instrument_notes(8, duration=0.2, random_state=0).data
+    rows = ablation.entries()
+
+    def fitted(name):
+        return clone(rows[name]).set_params(n_epochs=0, width=4, random_state=0).fit(clips)
+
+    defaults = fitted("defaults")
+    windows = torch.zeros(1, 64, 96), torch.tensor([96])
+    maps = defaults.module_.feature_maps(*windows)
+    (deepest,) = fitted("deepest stage only").module_.feature_maps(*windows)
+    assert len(maps) == 4
+    assert deepest.shape == maps[-1].shape
+    # Of three means one is left, of six statistics four.
+    n_statistics = len(fitted("means of the whole clip").readout_.mean)
+    assert n_statistics == len(defaults.readout_.mean) * 4 // 6
+    assert fitted("principal axes not levelled").readout_.power == 0
+    assert fitted("principal axes whitened").readout_.power == 1
+    parts = [type(part).__name__ for part in rows["without background"].augmentation]
+    assert len(parts) == len(rows["with style mixing"].augmentation) - 2
+    assert "BackgroundMixing" not in parts
+
+
+def test_an_ablation_is_stored(ablation, folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(ablation, "RESULTS", tmp_path / "results")
+    call = ["--data", str(folder), "--sets", "esc10", "--encoders", "random weights"]
+    assert ablation.main(call) == 0
+    lines = (tmp_path / "results" / "esc10.jsonl").read_text().splitlines()
+    assert [json.loads(line)["fold"] for line in lines] == ["2", "2"]  # chance, and the row
+    assert "| random weights | " in ablation.render(ablation.RESULTS)
+
+
+# ---------------------------------------------------------------------- speed
+
+
+def test_steps_are_taken_in_turn(speed):
+    taken = []
+    steps = {name: lambda name=name: taken.append(name) for name in ("ours", "usual")}
+    seconds = speed.seconds_per_step(steps, repeats=2)
+    assert taken == ["ours", "usual"] * 3  # the first round does not count
+    assert seconds.keys() == {"ours", "usual"}
+
+
+def test_a_view_of_one_clip(speed):
+    torch.manual_seed(0)
+    clip = torch.randn(64, 80).half()
+    before = clip.clone()
+    first, second = speed.one_view(clip, 48), speed.one_view(clip, 48)
+    assert first.shape == second.shape == (64, 48)
+    assert (first - second).abs().mean() > 0.1
+    assert torch.equal(clip, before)
+
+
+@pytest.mark.parametrize("kind", ["our_step", "usual_step"])
+def test_both_kinds_of_steps_learn(speed, kind, monkeypatch):
+    """The losses that the optimiser is given are finite, and every step changes the weights."""
+    torch.manual_seed(0)
+    optimizers = []
+    make = torch.optim.AdamW
+    monkeypatch.setattr(
+        torch.optim, "AdamW", lambda *a, **k: optimizers.append(make(*a, **k)) or optimizers[-1]
+    )
+    step = getattr(speed, kind)(LogMels([torch.randn(64, 60) for _ in range(4)]), 4, 32)
+    weights = optimizers[0].param_groups[0]["params"]
+    for _ in range(2):
+        before = [weight.detach().clone() for weight in weights]
+        step()
+        assert all(torch.isfinite(weight).all() for weight in weights)
+        assert not all(map(torch.equal, before, weights))
+
+
+def test_what_is_measured_of_a_fit(speed, tmp_path, monkeypatch, capsys):
+    """Parts of the profile are parts: they do not overlap."""
+    monkeypatch.setattr(speed, "RESULT", tmp_path / "results" / "training_speed.json")
+    monkeypatch.setattr(speed, "N_CLIPS", 4)
+    monkeypatch.setattr(speed, "SECONDS", 2)
+    n_threads = torch.get_num_threads()
+    try:
+        assert speed.main(["--repeats", "1"]) == 0
+    finally:
+        torch.set_num_threads(n_threads)
+    result = json.loads(speed.RESULT.read_text())
+    assert json.loads(capsys.readouterr().out) == result
+    parts = result["fit_seconds"]
+    total = parts.pop("all")
+    assert min(parts.values()) > 0
+    assert sum(parts.values()) < total
+    assert 0 < result["share_of_network"] < 1
+    assert result["ratio"] > 0

@@ -258,6 +258,20 @@ def test_a_store_goes_on_where_it_was_cut(clips, tmp_path):
     assert len(ResultStore(store).read()) == len(lines)
 
 
+def test_what_is_stored_may_be_renamed(clips, tmp_path):
+    """Neither the name of an entry nor that of a fold is a setting."""
+    X, y, _ = clips
+    store, half = tmp_path / "set.jsonl", np.arange(N_CLIPS // 2)
+    split = half, half + len(half)
+    first = linear_evaluation({"a": Spy(), "twin": Spy()}, X, y, cv={"1": split}, store=store)
+    Spy.fits.clear()
+    again = linear_evaluation({"b": Spy(), "c": Spy()}, X, y, cv={"one": split}, store=store)
+    assert not Spy.fits
+    assert [r["encoder"] for r in again.records] == ["chance", "b", "c"]
+    assert {r["fold"] for r in again.records} == {"one"}
+    assert scores(again, "b") == scores(again, "c") == scores(first, "a")
+
+
 @pytest.mark.parametrize("change", ["parameter", "seed", "labels", "clips", "folds", "classifier"])
 def test_what_changes_results_is_computed_again(change, clips, tmp_path):
     X, y, groups = clips

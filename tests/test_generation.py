@@ -9,6 +9,7 @@ from sklearn.utils import check_random_state
 
 from audiorep import VQTransformerEncoder
 from audiorep._vq_generation import CodeChoice, code_log_likelihoods, generate
+from audiorep._vq_window_encoder import CodePredictionObjective
 from audiorep.nn import LogMel
 
 RATE = 16000
@@ -39,6 +40,17 @@ def encoder():
     rng = np.random.default_rng(0)
     chirps = [tone(200 * 2 ** (i / 2), seed=i) * np.hanning(RATE) for i in range(6)]
     return clone(TINY).fit([*chirps, *(rng.standard_normal((6, 9000)) * 0.1).astype(np.float32)])
+
+
+@pytest.mark.parametrize("p_codes", [0.0, 0.25, 1.0])
+def test_training_hears_the_stated_part_of_clips_through_their_codes(encoder, p_codes):
+    module = encoder.module_
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        objective = CodePredictionObjective(module, p_codes)
+        heard, codes = objective._make_task(torch.randn(300, 64, 96), torch.full((300,), 96))
+    through_codes = (heard == module.tokenizer.decode(codes)).all(dim=(1, 2))
+    assert through_codes.float().mean().item() == pytest.approx(p_codes, abs=0.06)
 
 
 class Recomputed:

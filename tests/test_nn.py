@@ -84,6 +84,32 @@ def test_backbone_of_a_single_valid_frame_is_finite():
     assert torch.isfinite(backbone(torch.randn(1, 64, 96), torch.tensor([1]))).all()
 
 
+def test_embedding_is_statistics_over_the_positions_of_the_clip():
+    """Against the plain way, for one stage: of each channel over the first positions only."""
+    backbone = ConvBackbone(width=8, n_stages=1).eval()
+    x, n_valid = torch.randn(2, 64, 96), torch.tensor([96, 40])
+    (feature_map,) = backbone.feature_maps(x)
+    for row, own_map, n in zip(backbone(x, n_valid), feature_map, n_valid // 4, strict=True):
+        maximum, deviation, thirds = row.split([32, 32, 96])
+        own = own_map[:, :n]
+        torch.testing.assert_close(maximum, own.amax(1))
+        torch.testing.assert_close(deviation, (own.var(1, correction=0) + 1e-4).sqrt())
+        for part, mean in enumerate(thirds.split(32)):
+            weight = [max(0.0, 1 - abs(3 * t / int(n) - part - 0.5)) + 1e-6 for t in range(n)]
+            expected = (own * torch.tensor(weight)).sum(1) / sum(weight)
+            torch.testing.assert_close(mean, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("n_stages", [1, 2, 4])
+def test_every_stage_halves_time_and_doubles_the_channels(n_stages):
+    backbone = ConvBackbone(width=4, n_stages=n_stages).eval()
+    maps = backbone.feature_maps(torch.randn(1, 64, 96))
+    assert [m.shape[2] for m in maps] == [24, 12, 6, 3][:n_stages]
+    assert backbone.time_stride == 96 // maps[-1].shape[2]
+    filters = [stage[0].out_channels for stage in backbone.stages]
+    assert filters == [4, 8, 16, 32][:n_stages]
+
+
 def test_embedding_knows_the_order_of_time():
     backbone = ConvBackbone(width=8).eval()
     x = torch.randn(1, 64, 96)

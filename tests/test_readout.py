@@ -18,6 +18,31 @@ def test_rows_have_the_stated_length(n_clips):
     np.testing.assert_allclose(np.linalg.norm(features, axis=1), 8.0, rtol=1e-4)
 
 
+def test_the_length_of_rows_can_be_chosen():
+    x = pooled()
+    short, default = (
+        readout.fit(x).transform(x) for readout in (ReadOut(row_length=2.0), ReadOut())
+    )
+    np.testing.assert_allclose(4 * short, default, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("n_features", "expected"), [(7, 7), (512, 59)])
+def test_axes_are_as_many_as_asked_for_or_as_there_can_be(n_features, expected):
+    x = pooled()[:60]
+    assert ReadOut(n_features).fit(x).transform(x).shape == (60, expected)
+
+
+def test_shrinkage_levels_weak_axes_less():
+    x = pooled(2000)
+    strong_to_weak = []
+    for shrinkage in (0.0, 0.1, 10.0):
+        rows = before_lengths(ReadOut(n_features=20, power=1.0, shrinkage=shrinkage).fit(x), x)
+        spread = rows.std(axis=0)
+        strong_to_weak.append(spread[0] / spread[-1])
+    assert strong_to_weak[0] == pytest.approx(1.0, rel=1e-2)
+    assert strong_to_weak[0] < strong_to_weak[1] < strong_to_weak[2]
+
+
 def test_how_unusual_a_clip_is_does_not_matter():
     """Rows on one ray from the mean clip are the same; the mean clip itself is zero."""
     x = pooled()

@@ -1,5 +1,6 @@
 """The training loop, its schedule and its randomness."""
 
+import math
 import os
 import pathlib
 import threading
@@ -72,6 +73,34 @@ def test_history_holds_what_each_step_was_like():
     assert told == [(i, 8, row) for i, row in enumerate(rows)]
 
 
+@pytest.mark.parametrize("longest", [0.5, math.inf])
+def test_long_gradients_are_shortened(longest):
+    parabola, settings = Parabola(), {"n_steps": 1, "learning_rate": 0.1, "weight_decay": 0.0}
+    train(parabola, forever(torch.full((3, 1), 9.0)), max_gradient_norm=longest, **settings)
+    unshortened = 2 * 9 / math.sqrt(3)  # of the mean of three squares
+    assert parabola.weight.grad.norm().item() == pytest.approx(min(longest, unshortened), rel=1e-4)
+
+
+class Indifferent(Objective):
+    """A matrix and a bias on which the loss does not depend."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(2, 3)
+
+    def forward(self, _):
+        return 0.0 * sum(p.sum() for p in self.parameters())
+
+
+def test_weight_decay_shrinks_matrices_and_leaves_biases():
+    indifferent = Indifferent()
+    weight, bias = (p.detach().clone() for p in indifferent.linear.parameters())
+    train(indifferent, forever(torch.ones(1)), n_steps=5, learning_rate=0.1, weight_decay=0.4)
+    factor = math.prod(1 - 0.4 * 0.1 * warm_up_cosine(step, 5) for step in range(5))
+    torch.testing.assert_close(indifferent.linear.weight.detach(), factor * weight)
+    assert torch.equal(indifferent.linear.bias, bias)
+
+
 def test_a_diverging_loss_is_told():
     with pytest.raises(FloatingPointError, match=r"lower learning_rate=0\.1"):
         train(
@@ -136,7 +165,8 @@ AMD = {"cpu_name": "AMD EPYC 9R14"}
     ],
 )
 def test_automatic_precision_of_a_processor(monkeypatch, capabilities, fast):
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    # Older builds of torch do not have it.
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
     expected = torch.bfloat16 if fast else torch.float32
     assert resolve_precision("auto", torch.device("cpu")) == expected
 

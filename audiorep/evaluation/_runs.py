@@ -156,7 +156,10 @@ class EvaluationRun:
         """Yield the records: first those of the store, then new ones as they come."""
         units = self.units()
         stored = {r["key"]: r for r in self.store.read()} if self.store else {}
-        yield from (stored[unit.key] for unit in units if unit.key in stored)
+        for unit in units:
+            if unit.key in stored:
+                # Names are no part of the key: an entry or a fold may have had another one.
+                yield {**stored[unit.key], "encoder": unit.name, "fold": unit.fold}
         missing = [unit for unit in units if unit.key not in stored]
         progress = Progress(len(units), len(missing), verbose)
         for record in self._computed(self._tasks(missing), n_jobs):

@@ -18,23 +18,25 @@ from torch import Tensor, nn
 
 from audiorep._base import BaseAudioEstimator
 from audiorep._clips import Clips
-from audiorep._contrastive import (
-    MAX_TIME_STRETCH,
-    ConvWindowEncoder,
-    check_window_frames,
-    n_training_steps,
-)
+from audiorep._contrastive import MAX_TIME_STRETCH, ConvWindowEncoder, check_window_frames
 from audiorep._embedding import iter_overlapping, on_device
 from audiorep._log_mels import LogMels
-from audiorep._training import History, Objective, ProgressLine, resolve_device, train
-from audiorep.augmentations import ViewAugmentation
+from audiorep._training import (
+    History,
+    Objective,
+    ProgressLine,
+    n_training_steps,
+    resolve_device,
+    train,
+)
+from audiorep.augmentations._views import make_augmentation
 from audiorep.nn import WindowEncoder
 
 _N_CROPS = 2  # of every clip of a batch, as in contrastive learning
 
 
 class ConvWindowClassifier(ConvWindowEncoder):
-    """A scaler, a convolutional backbone, and a linear layer on its embedding.
+    """A scaler, a convolutional backbone, and a linear layer on its standardised embedding.
 
     Parameters
     ----------
@@ -88,7 +90,7 @@ class ClassificationObjective(Objective):
         super().__init__()
         self.register_buffer("log_shares", shares.log())
         self.classifier = classifier
-        self.augmentation = ViewAugmentation()
+        self.augmentation = make_augmentation(None)
         self.loss = nn.CrossEntropyLoss()
 
     def forward(self, crops: Tensor, n_valid: Tensor, targets: Tensor) -> Tensor:

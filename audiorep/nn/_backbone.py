@@ -93,9 +93,8 @@ class ConvBackbone(nn.Module):
     def forward(self, x: Tensor, n_valid: Tensor | None = None) -> Tensor:
         """Return embeddings: statistics over time of the maps of all stages.
 
-        They are maximum, standard deviation, and the mean in the first, middle and last third.
-        An objective that sees every depth trains every depth, and these are what the read-out
-        makes features of.
+        They are maximum, standard deviation, and means in the first, middle and last part, which
+        overlap. An objective that sees every depth trains every depth.
 
         Parameters
         ----------

@@ -6,6 +6,8 @@ from torch import Tensor, nn
 class ProjectionHead(nn.Module):
     """Two linear layers between an embedding and the space where views are compared.
 
+    What goes into either is standardised over the batch.
+
     Parameters
     ----------
     embedding_dim : int
