@@ -18,6 +18,7 @@ from torch import Tensor
 from audiorep._resampling import resample_blocks, resampled_length
 
 _BLOCK_SECONDS = 60
+_MOST_TIMES = 1000  # that the rate of a file may be above or below `sample_rate`
 _MASKED = "has masked values, which would be heard; fill them, as by filled(0)."
 
 
@@ -123,12 +124,20 @@ class Clips:
                 f"{self.name(i)}: no such file; paths are taken relative to the working directory."
             )
         try:
-            return soundfile.SoundFile(path)
+            file = soundfile.SoundFile(path)
         except (soundfile.LibsndfileError, RuntimeError, TypeError) as error:
             raise ValueError(
                 f"{self.name(i)} cannot be read as audio: {error}; convert it to a format that "
                 "soundfile reads (WAV, FLAC, OGG, MP3)."
             ) from error
+        if not 1 / _MOST_TIMES <= file.samplerate / self.sample_rate <= _MOST_TIMES:
+            file.close()
+            raise ValueError(
+                f"{self.name(i)} has a rate of {file.samplerate} Hz, which is more than "
+                f"{_MOST_TIMES} times off sample_rate={self.sample_rate}; correct the file's "
+                "header, or choose another sample_rate."
+            )
+        return file
 
     def _waveform(self, i: int) -> npt.NDArray[np.float32]:
         item = self.items[i]
@@ -145,8 +154,8 @@ class Clips:
             ) from error
         if waveform.ndim == 0:
             raise ValueError(
-                f"{self.name(i)} is {reprlib.repr(item)}, neither a waveform nor the path of a file (str or "
-                "os.PathLike); leave it out."
+                f"{self.name(i)} is {reprlib.repr(item)}, neither a waveform nor the path of a "
+                "file (str or os.PathLike); leave it out."
             )
         if waveform.ndim != 1:
             raise ValueError(

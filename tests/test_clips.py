@@ -216,6 +216,13 @@ def test_a_file_that_is_no_audio_is_named(tmp_path, audio_files):
         read([audio_files[0], path])
 
 
+@pytest.mark.parametrize("rate", [1, 10, 32_000_000])
+def test_a_rate_that_is_out_of_reach_is_named(tmp_path, rate):
+    soundfile.write(tmp_path / "odd.wav", GOOD, rate)
+    with pytest.raises(ValueError, match=rf"clip 0 .*a rate of {rate} Hz, .*sample_rate=16000"):
+        read([tmp_path / "odd.wav"])
+
+
 def test_an_empty_file_is_named(tmp_path, audio_files):
     soundfile.write(tmp_path / "empty.wav", np.zeros(0), 16000)
     with pytest.raises(ValueError, match=r"clip 1 .*is empty"):
