@@ -149,6 +149,14 @@ def test_the_callers_random_state_is_left_alone(encoder, waveforms):
     assert (torch.rand(1), np.random.rand()) == expected  # noqa: NPY002
 
 
+@pytest.mark.parametrize("switched_off", [torch.no_grad, torch.inference_mode])
+def test_it_learns_where_the_caller_switched_gradients_off(encoder, waveforms, switched_off):
+    expected = clone(encoder).fit_transform(waveforms)
+    with switched_off():
+        np.testing.assert_array_equal(encoder.fit_transform(waveforms), expected)
+        assert not torch.is_grad_enabled()
+
+
 def test_no_epochs_means_random_weights(encoder, waveforms):
     encoder.set_params(n_epochs=0).fit(waveforms)
     assert encoder.loss_curve_ == []
