@@ -157,6 +157,13 @@ def test_it_learns_where_the_caller_switched_gradients_off(encoder, waveforms, s
         assert not torch.is_grad_enabled()
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_features_that_are_not_finite_are_refused(waveforms):
+    encoder = clone(TINY["contrastive"]).set_params(learning_rate=1e9)
+    with pytest.raises(FloatingPointError, match=r"not finite; lower learning_rate=1000000000\.0"):
+        encoder.fit(waveforms)
+
+
 def test_no_epochs_means_random_weights(encoder, waveforms):
     encoder.set_params(n_epochs=0).fit(waveforms)
     assert encoder.loss_curve_ == []
