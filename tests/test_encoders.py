@@ -22,7 +22,7 @@ from torch import nn
 
 from audiorep import ContrastiveAudioEncoder, VQTransformerEncoder
 from audiorep._resampling import resample_blocks
-from audiorep.augmentations import RandomGain, TimeMask, ViewAugmentation
+from audiorep.augmentations import BackgroundMixing, RandomGain, TimeMask, ViewAugmentation
 from audiorep.datasets import load_audio_folder, make_instrument_notes
 
 TINY = {
@@ -380,6 +380,7 @@ def test_augmentation_as_scikit_learn_wants_it(audio_files):
         (nn.Flatten(), ValueError, r"of \(24, 64, 96\), .*, Flatten made \(24, 6144\)"),
         ([RandomGain(), nn.Flatten(0)], ValueError, "Flatten made"),
         (nn.GRU(96, 96), ValueError, "GRU made tuple"),
+        (BackgroundMixing(max_ratio=-1), ValueError, "BackgroundMixing made NaN or infinity"),
     ],
 )
 def test_unusable_augmentations(waveforms, augmentation, error, message):
