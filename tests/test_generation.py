@@ -134,6 +134,15 @@ def test_temperature_and_top_k(encoder):
     assert mean_score(draw(top_k=2)) > mean_score(draw())
 
 
+@pytest.mark.parametrize("temperature", [1e30, 1e300])
+def test_however_hot_codes_are_drawn_alike_and_only_those_in_use(temperature):
+    logits = torch.tensor([[0.0, 3.0, -torch.inf, -5.0]]).expand(3000, -1)
+    choose = CodeChoice(temperature, None, torch.Generator().manual_seed(0))
+    counts = torch.bincount(choose(logits), minlength=4)
+    assert counts[2] == 0
+    assert counts[[0, 1, 3]].min() > 900
+
+
 def test_a_prompt_may_be_of_another_length_than_the_rows_of_fit():
     rows = np.stack([tone(300.0, 0.3, seed=i) for i in range(3)])
     encoder = clone(TINY).set_params(n_epochs=0).fit(rows)
