@@ -86,6 +86,7 @@ def test_what_is_no_batch_of_log_mels_is_refused(kind):
     for x in unusable:
         with pytest.raises(ValueError, match=r"of shape \(batch, n_mels, n_frames\) of float"):
             kind()(x)
+    assert kind()(torch.zeros(0, 64, 96)).shape == (0, 64, 96)
 
 
 @pytest.mark.parametrize("kind", SIMPLE)

@@ -48,7 +48,7 @@ class Augmentation(nn.Module):
                 f"floating numbers, but got {came}; use torch.from_numpy(clips) for an array of "
                 "clips, and clip[None] for a single one."
             )
-        if not self.training:
+        if not self.training or not x.numel():
             return x
         return self.augment(x.to(torch.promote_types(x.dtype, torch.float32))).to(x.dtype)
 
