@@ -393,6 +393,7 @@ def test_progress_goes_to_standard_error(clips, capsys):
         ({"unions": {"both": ("spy", "other")}}, "has the member 'other'"),
         ({"cv": {"one": ([0, 1], [1, 2])}}, "Fold 'one' must have clips"),
         ({"y": None}, "y is None, but X and y must be"),
+        ({"y": ["a", None] * 12}, "label of clip 1 is None"),
         ({"X": iter(())}, "X is a tuple_iterator, but X and y must be"),
         ({"encoders": Spy()}, "encoders is a Spy, but should be a dict"),
         ({"encoders": {"spy": Spy}}, r"encoders\['spy'\] is .*should be an estimator"),

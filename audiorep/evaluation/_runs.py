@@ -20,6 +20,7 @@ from audiorep.evaluation._neighbors import FEATURE_METRICS
 from audiorep.evaluation._protocols import Splits, resolve_splits
 from audiorep.evaluation._result import CHANCE
 from audiorep.evaluation._store import Record, ResultStore, describe, digest, fingerprint
+from audiorep.evaluation._supervised import check_known
 
 
 class Unit(NamedTuple):
@@ -72,6 +73,7 @@ class EvaluationRun:
         if y is None or not hasattr(X, "__len__"):
             what = "y is None" if y is None else f"X is a {type(X).__name__}"
             raise ValueError(f"{what}, but X and y must be sequences with an entry per clip.")
+        check_known(y)
         self.X, self.y = X, np.asarray(y)
         self.classifier = LogisticRegression() if classifier is None else classifier
         self.random_states = [int(seed) for seed in check_listed("random_states", random_states)]
