@@ -321,6 +321,11 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseAu
             Source(int(log_mels.lengths[i]), [log_mels.clip(i)]) for i in range(len(log_mels))
         ]
         pooled = pool_clips(module, sources, training_set.device, self._n_parts)
+        if not np.isfinite(pooled.rows).all():
+            raise FloatingPointError(
+                "The features of the training clips are not finite; lower "
+                f"learning_rate={self.learning_rate}."
+            )
         self._log_mel_settings = training_set.log_mel_settings
         self._module_settings = module_settings
         self.history_, self.loss_curve_ = history, history["loss"]

@@ -1,7 +1,8 @@
 """What a user may hand in as X, turned into waveforms."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence, Set
+import reprlib
+from collections.abc import Iterator, Mapping, Sequence, Set, ValuesView
 from numbers import Number
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from torch import Tensor
 from audiorep._resampling import resample_blocks, resampled_length
 
 _BLOCK_SECONDS = 60
+_MOST_TIMES = 1000  # that the rate of a file may be above or below `sample_rate`
+_MASKED = "has masked values, which would be heard; fill them, as by filled(0)."
 
 
 class Clips:
@@ -107,39 +110,60 @@ class Clips:
 
     def _open(self, i: int) -> soundfile.SoundFile:
         path = Path(self.items[i]).expanduser()
-        if path.is_dir():
+        try:
+            is_folder, exists = path.is_dir(), path.exists()
+        except OSError as error:  # such as a name that is too long for one, or no permission
+            raise type(error)(error.errno, f"{self.name(i)}: {error.strerror}.") from error
+        if is_folder:
             raise ValueError(
                 f"{self.name(i)} is a folder; pass the files in it, for instance by "
                 "audiorep.datasets.load_audio_folder."
             )
-        if not path.exists():
+        if not exists:
             raise FileNotFoundError(
                 f"{self.name(i)}: no such file; paths are taken relative to the working directory."
             )
         try:
-            return soundfile.SoundFile(path)
+            file = soundfile.SoundFile(path)
         except (soundfile.LibsndfileError, RuntimeError, TypeError) as error:
             raise ValueError(
                 f"{self.name(i)} cannot be read as audio: {error}; convert it to a format that "
                 "soundfile reads (WAV, FLAC, OGG, MP3)."
             ) from error
+        if not 1 / _MOST_TIMES <= file.samplerate / self.sample_rate <= _MOST_TIMES:
+            file.close()
+            raise ValueError(
+                f"{self.name(i)} has a rate of {file.samplerate} Hz, which is more than "
+                f"{_MOST_TIMES} times off sample_rate={self.sample_rate}; correct the file's "
+                "header, or choose another sample_rate."
+            )
+        return file
 
     def _waveform(self, i: int) -> npt.NDArray[np.float32]:
         item = self.items[i]
+        if np.ma.is_masked(item):
+            raise ValueError(f"{self.name(i)} {_MASKED}")
+        if issparse(item):
+            raise ValueError(f"{self.name(i)} is sparse; pass a dense array, as by toarray().")
         try:
             waveform = np.asarray(item)
         except (TypeError, RuntimeError, ValueError) as error:
-            raise ValueError(f"{self.name(i)} cannot be made an array: {error}") from error
+            raise ValueError(
+                f"{self.name(i)} cannot be made an array: {error}; pass a waveform of one "
+                "dimension, or the path of a file."
+            ) from error
         if waveform.ndim == 0:
             raise ValueError(
-                f"{self.name(i)} is {item!r}, neither a waveform nor the path of a file (str or "
-                "os.PathLike); leave it out."
+                f"{self.name(i)} is {reprlib.repr(item)}, neither a waveform nor the path of a "
+                "file (str or os.PathLike); leave it out."
             )
         if waveform.ndim != 1:
             raise ValueError(
                 f"{self.name(i)} has shape {waveform.shape}, but a clip has one dimension; mix "
                 "its channels to mono first, or pass a sequence of such arrays."
             )
+        if waveform.dtype.kind in "mMV":
+            raise ValueError(f"{self.name(i)} does not hold numbers, but {waveform.dtype}.")
         if np.iscomplexobj(waveform):
             raise ValueError(f"{self.name(i)}: Complex data not supported; pass a real waveform.")
         try:
@@ -187,6 +211,8 @@ def check_clips(
     -------
     Clips
     """
+    if np.ma.is_masked(X):
+        raise ValueError(f"X {_MASKED}")
     items = _as_sequence(X)
     if items is None:
         rows = validate_data(
@@ -221,30 +247,36 @@ def _as_sequence(X: Any) -> list[Any] | None:
         raise ValueError(f"X is one path, {X!r}, but should hold many clips; pass [path].")
     if issparse(X):
         return None
-    if isinstance(X, (Iterator, Set, Mapping)):
+    if isinstance(X, (Iterator, Set, Mapping, ValuesView)):
         raise ValueError(f"X is a {type(X).__name__}, but should be a sequence; pass list(X).")
     if hasattr(X, "columns") and hasattr(X, "to_numpy"):
         X = X.to_numpy()
-    # Only arrays of objects and of text can hold paths; a search through numbers would be long.
-    may_hold_paths = isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind in "OUT"
-    if may_hold_paths and any(_is_path(item) for item in X.flat):
+    # Only arrays of objects and of text can hold clips; a search through numbers would be long.
+    may_hold_clips = isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind in "OUT"
+    if may_hold_clips and any(_is_path(item) or np.ndim(item) for item in X.flat):
         if X.shape[1] != 1:
-            raise ValueError(f"X has {X.shape[1]} columns and holds paths; pass one column.")
+            what = "paths" if any(_is_path(item) for item in X.flat) else "waveforms"
+            raise ValueError(f"X has {X.shape[1]} columns and holds {what}; pass one column.")
         return list(X[:, 0])
-    if isinstance(X, (list, tuple)):
+    if isinstance(X, Sequence):
         return list(X) if _is_sequence_of_clips(X) else None
     if getattr(X, "ndim", None) == 1 or hasattr(X, "to_list"):
         items = list(X)
         is_path = any(_is_path(item) for item in items)
-        return items if items and (is_path or not isinstance(items[0], Number)) else None
+        is_number = bool(items) and isinstance(items[0], Number)
+        return items if is_path or not is_number else None
     return None
 
 
 def _is_sequence_of_clips(X: Sequence[Any]) -> bool:
-    if any(_is_path(item) or isinstance(item, (np.ndarray, Tensor, bytes)) for item in X):
+    """Tell clips from nested lists that stand for one array of numbers."""
+    if X and all(isinstance(item, Number) for item in X):
+        return False
+    if not all(isinstance(item, (list, tuple)) for item in X):
         return True
-    lengths = {len(item) if hasattr(item, "__len__") else -1 for item in X}
-    return len(lengths) > 1 and -1 not in lengths
+    if any(isinstance(value, (np.ndarray, Tensor)) for item in X for value in item[:2]):
+        return True
+    return len({len(item) for item in X}) != 1
 
 
 def _is_path(item: Any) -> bool:

@@ -23,10 +23,18 @@ _RANDOM_LOCK = threading.RLock()
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Seed torch inside the block and leave the caller's random state as it was."""
+    """Seed torch inside the block and leave the caller's random state as it was.
+
+    Gradients are computed in it, whether the caller has switched them off or not.
+    """
     # torch.manual_seed reaches every GPU, so the state of all of them is kept.
     devices = range(torch.cuda.device_count())
-    with _RANDOM_LOCK, torch.random.fork_rng(devices=devices):
+    with (
+        _RANDOM_LOCK,
+        torch.random.fork_rng(devices=devices),
+        torch.inference_mode(False),
+        torch.enable_grad(),
+    ):
         torch.manual_seed(seed)
         yield
 

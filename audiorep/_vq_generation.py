@@ -91,7 +91,8 @@ class CodeChoice:
     """
 
     def __init__(self, temperature: float, top_k: int | None, generator: torch.Generator) -> None:
-        self.temperature = temperature
+        # Above this, all codes are equally likely, and float32 would overflow.
+        self.temperature = min(temperature, 1e30)
         self.top_k = top_k
         self.generator = generator
 

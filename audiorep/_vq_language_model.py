@@ -6,6 +6,7 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
@@ -243,14 +244,27 @@ class CodeLanguageModel(BaseAudioEstimator):
     def _prompt_codes(self, prompt: Any) -> Codes:
         if prompt is None:
             return np.zeros((0, self.module_.n_bands), dtype=np.int64)
-        if isinstance(prompt, (str, os.PathLike)) or np.ndim(prompt) == 1:
+        if isinstance(prompt, (str, os.PathLike)):
             return self.tokenize([prompt])[0]
-        return self._check_codes(prompt, "prompt")
+        array = _as_array(prompt, "prompt")
+        if array.ndim != 1:
+            return self._check_codes(array, "prompt")
+        if array.dtype.kind not in "biuf":
+            raise ValueError(
+                f"prompt is a sequence of {array.dtype}, not of numbers; pass one clip: its "
+                "waveform, its path or its codes."
+            )
+        if len(array) == self.module_.n_bands and array.dtype.kind in "iu":
+            raise ValueError(
+                f"prompt has shape {array.shape}, but the codes of a clip have shape (n_steps, "
+                f"{len(array)}); pass [prompt] for a single step."
+            )
+        return self.tokenize([array])[0]
 
     def _check_codes(self, codes: Any, name: str) -> Codes:
         """Return the codes of one clip as an array, or tell what is wrong with them."""
         module = self.module_
-        array = np.asarray(codes)
+        array = _as_array(codes, name)
         if array.ndim != 2 or array.shape[1] != module.n_bands or not len(array):
             raise ValueError(
                 f"{name} has shape {array.shape}, but the codes of a clip have shape (n_steps, "
@@ -281,6 +295,13 @@ class CodeLanguageModel(BaseAudioEstimator):
                 f"top_k={top_k} is more than the {n_in_use} codes in use; use a smaller one, or "
                 "None for all."
             )
+
+
+def _as_array(value: Any, name: str) -> npt.NDArray[Any]:
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{name} cannot be made an array, as one clip can: {error}") from error
 
 
 def _check_number(name: str, value: Any, kind: Any) -> None:

@@ -81,6 +81,15 @@ def test_same_seed_same_view(kind):
 
 
 @pytest.mark.parametrize("kind", SIMPLE)
+def test_what_is_no_batch_of_log_mels_is_refused(kind):
+    unusable = torch.zeros(64, 96), torch.zeros(2, 64, 96).long(), torch.zeros(2, 64, 96).numpy()
+    for x in unusable:
+        with pytest.raises(ValueError, match=r"of shape \(batch, n_mels, n_frames\) of float"):
+            kind()(x)
+    assert kind()(torch.zeros(0, 64, 96)).shape == (0, 64, 96)
+
+
+@pytest.mark.parametrize("kind", SIMPLE)
 def test_one_clip_of_one_frame_will_do_and_no_gradient_is_asked_for(kind):
     y = kind()(sound(1)[:, :, :1])
     assert torch.isfinite(y).all()

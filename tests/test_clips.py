@@ -1,5 +1,7 @@
 """What a user may hand in, and what it is told when that will not do."""
 
+from collections import deque
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,7 @@ import polars as pl
 import pytest
 import soundfile
 import torch
+from scipy.sparse import csr_array
 from sklearn.base import BaseEstimator
 
 from audiorep._clips import check_clips
@@ -37,6 +40,9 @@ def test_rows_of_an_array_are_clips():
     [
         list,
         tuple,
+        deque,
+        lambda clips: pd.DataFrame({"clip": clips}),
+        lambda clips: pl.DataFrame({"clip": [clip.tolist() for clip in clips]}),
         lambda clips: np.array([*clips, None], dtype=object)[:-1],
         lambda clips: pd.Series(clips, index=range(5, 5 + len(clips))),
         lambda clips: [torch.from_numpy(clip) for clip in clips],
@@ -52,6 +58,7 @@ def test_sequences_of_waveforms(container, waveforms):
     [
         list,
         np.array,
+        deque,
         lambda paths: np.array(paths, dtype=object),
         lambda paths: np.array(paths, dtype=object)[:, None],
         lambda paths: [Path(path) for path in paths],
@@ -105,6 +112,8 @@ def test_n_timesteps_is_what_is_read(audio_files, waveforms):
         (Path("clip.wav"), r"pass \[path\]"),
         (iter([np.zeros(9)]), r"pass list\(X\)"),
         ({"a.wav": 1}, r"X is a dict.*pass list\(X\)"),
+        ({"a": np.zeros(9)}.values(), r"X is a dict_values.*pass list\(X\)"),
+        (pd.DataFrame([[np.zeros(9), np.zeros(8)]]), "X has 2 columns and holds waveforms"),
         (np.array([["a.wav", "b.wav"]]), "X has 2 columns and holds paths; pass one column"),
         (np.zeros(9), "Expected 2D array, got 1D array"),
         (np.zeros((2, 3, 4)), "dim 3"),
@@ -130,6 +139,8 @@ GOOD = np.ones(9, dtype=np.float32)
         (np.array([0.0, np.inf]), "clip 1 contains NaN or infinity"),
         (np.array([1j, 2.0]), "clip 1: Complex data"),
         (np.array(["a", "b"]), "clip 1 does not hold numbers"),
+        (np.array(["2020-01-01"], dtype="M8[D]"), "clip 1 does not hold numbers, but datetime64"),
+        (np.zeros(9, dtype=[("left", "f4")]), "clip 1 does not hold numbers"),
         (None, "clip 1 is None, neither a waveform nor the path"),
         (np.array([1e300]), "clip 1 is too loud for float32"),
     ],
@@ -137,6 +148,32 @@ GOOD = np.ones(9, dtype=np.float32)
 def test_a_bad_clip_is_named(clip, message):
     with pytest.raises(ValueError, match=message):
         read([GOOD, clip])
+
+
+@pytest.mark.parametrize(
+    ("clip", "message"),
+    [
+        ((GOOD, 16000), "clip 0 cannot be made an array.*pass a waveform"),
+        ((16000, GOOD), "clip 0 cannot be made an array.*pass a waveform"),
+        ({"array": GOOD, "sampling_rate": 16000}, "clip 0 is {'array'.*neither a waveform nor"),
+        (BytesIO(b"RIFF"), "clip 0 is <_io.Byt.*neither a waveform nor"),
+        (None, "clip 0 is None, neither a waveform nor"),
+        (csr_array(GOOD[None]), r"clip 0 is sparse; .*toarray\(\)"),
+        ([GOOD, GOOD], r"clip 0 has shape \(2, 9\)"),
+    ],
+)
+def test_what_is_no_clip_is_named_where_all_are_alike(clip, message):
+    with pytest.raises(ValueError, match=message):
+        read([clip, clip])
+
+
+def test_masked_values_are_refused():
+    masked = np.ma.masked_greater(np.arange(9.0), 7)
+    with pytest.raises(ValueError, match=r"clip 1 has masked values.*filled\(0\)"):
+        read([GOOD, masked])
+    with pytest.raises(ValueError, match="X has masked values"):
+        check(np.ma.stack([masked, masked]))
+    np.testing.assert_array_equal(read([np.ma.masked_array(GOOD)])[0], GOOD)
 
 
 def test_nan_among_paths_is_named(audio_files):
@@ -167,11 +204,23 @@ def test_a_missing_file_is_named(audio_files):
         read([audio_files[0], "nowhere.wav"])
 
 
+def test_what_can_be_no_name_of_a_file_is_named(audio_files):
+    with pytest.raises(OSError, match=r"clip 1 \('spoken words .*[Tt]oo long"):
+        read([audio_files[0], "spoken words " * 50])
+
+
 def test_a_file_that_is_no_audio_is_named(tmp_path, audio_files):
     path = tmp_path / "notes.wav"
     path.write_text("these are no samples")
     with pytest.raises(ValueError, match=r"clip 1 .*cannot be read as audio.*WAV, FLAC"):
         read([audio_files[0], path])
+
+
+@pytest.mark.parametrize("rate", [1, 10, 32_000_000])
+def test_a_rate_that_is_out_of_reach_is_named(tmp_path, rate):
+    soundfile.write(tmp_path / "odd.wav", GOOD, rate)
+    with pytest.raises(ValueError, match=rf"clip 0 .*a rate of {rate} Hz, .*sample_rate=16000"):
+        read([tmp_path / "odd.wav"])
 
 
 def test_an_empty_file_is_named(tmp_path, audio_files):
@@ -184,6 +233,12 @@ def test_nan_in_a_file_is_named(tmp_path, audio_files):
     soundfile.write(tmp_path / "nan.wav", np.array([0.0, np.nan]), 16000, subtype="FLOAT")
     with pytest.raises(ValueError, match=r"clip 1 .*contains NaN"):
         read([audio_files[0], tmp_path / "nan.wav"])
+
+
+@pytest.mark.parametrize("X", [[], (), np.array([]), pd.Series([], dtype=object)])
+def test_no_clips_at_all(X):
+    with pytest.raises(ValueError, match=r"Found 0 clip\(s\) .*minimum of 1 is required"):
+        check(X)
 
 
 def test_too_few_clips():

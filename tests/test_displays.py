@@ -18,6 +18,7 @@ from audiorep.evaluation import (
     EmbeddingDisplay,
     LabelEfficiencyCurve,
     LabelEfficiencyDisplay,
+    LinearEvaluation,
     TrainingCurveDisplay,
 )
 
@@ -142,6 +143,24 @@ def test_many_classes_have_different_colours():
 def test_a_map_that_cannot_be_is_refused(groups_of_points, arguments, message):
     with pytest.raises(ValueError, match=message):
         EmbeddingDisplay.from_features(groups_of_points[0], **arguments)
+
+
+@pytest.mark.parametrize("method", ["pca", "tsne"])
+@pytest.mark.parametrize("shape", [(1, 5), (5, 1), (5,)])
+def test_too_little_for_a_map_is_told(method, shape):
+    with pytest.raises(ValueError, match="needs two clips and two features"):
+        EmbeddingDisplay.from_features(np.ones(shape), method=method)
+
+
+def test_clips_that_are_all_alike_are_one_point():
+    display = EmbeddingDisplay.from_features(np.ones((5, 3)))
+    assert np.abs(display.positions).max() == 0
+    assert display.axis_names[0] == "PC 1 (0 % of variance)"
+
+
+def test_the_curve_of_another_result_is_refused():
+    with pytest.raises(TypeError, match=r"result is a LinearEvaluation; .*label_efficiency_curve"):
+        LabelEfficiencyDisplay.from_result(LinearEvaluation([], [], ["accuracy"]))
 
 
 # ---------------------------------------------------------------------- training

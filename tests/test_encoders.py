@@ -22,7 +22,7 @@ from torch import nn
 
 from audiorep import ContrastiveAudioEncoder, VQTransformerEncoder
 from audiorep._resampling import resample_blocks
-from audiorep.augmentations import RandomGain, TimeMask, ViewAugmentation
+from audiorep.augmentations import BackgroundMixing, RandomGain, TimeMask, ViewAugmentation
 from audiorep.datasets import load_audio_folder, make_instrument_notes
 
 TINY = {
@@ -147,6 +147,21 @@ def test_the_callers_random_state_is_left_alone(encoder, waveforms):
     np.random.seed(0)  # noqa: NPY002
     encoder.fit(waveforms)
     assert (torch.rand(1), np.random.rand()) == expected  # noqa: NPY002
+
+
+@pytest.mark.parametrize("switched_off", [torch.no_grad, torch.inference_mode])
+def test_it_learns_where_the_caller_switched_gradients_off(encoder, waveforms, switched_off):
+    expected = clone(encoder).fit_transform(waveforms)
+    with switched_off():
+        np.testing.assert_array_equal(encoder.fit_transform(waveforms), expected)
+        assert not torch.is_grad_enabled()
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_features_that_are_not_finite_are_refused(waveforms):
+    encoder = clone(TINY["contrastive"]).set_params(learning_rate=1e9)
+    with pytest.raises(FloatingPointError, match=r"not finite; lower learning_rate=1000000000\.0"):
+        encoder.fit(waveforms)
 
 
 def test_no_epochs_means_random_weights(encoder, waveforms):
@@ -365,6 +380,7 @@ def test_augmentation_as_scikit_learn_wants_it(audio_files):
         (nn.Flatten(), ValueError, r"of \(24, 64, 96\), .*, Flatten made \(24, 6144\)"),
         ([RandomGain(), nn.Flatten(0)], ValueError, "Flatten made"),
         (nn.GRU(96, 96), ValueError, "GRU made tuple"),
+        (BackgroundMixing(max_ratio=-1), ValueError, "BackgroundMixing made NaN or infinity"),
     ],
 )
 def test_unusable_augmentations(waveforms, augmentation, error, message):

@@ -392,13 +392,22 @@ def test_progress_goes_to_standard_error(clips, capsys):
         ({"unions": {"spy": ("spy",)}}, "must have different names"),
         ({"unions": {"both": ("spy", "other")}}, "has the member 'other'"),
         ({"cv": {"one": ([0, 1], [1, 2])}}, "Fold 'one' must have clips"),
+        ({"y": None}, "y is None, but X and y must be"),
+        ({"y": ["a", None] * 12}, "label of clip 1 is None"),
+        ({"X": iter(())}, "X is a tuple_iterator, but X and y must be"),
+        ({"encoders": Spy()}, "encoders is a Spy, but should be a dict"),
+        ({"encoders": {"spy": Spy}}, r"encoders\['spy'\] is .*should be an estimator"),
+        ({"metrics": "accuracy"}, r"metrics='accuracy' is no list; pass \['accuracy'\]"),
+        ({"random_states": 3}, r"random_states=3 is no list; pass \[3\]"),
+        ({"unions": {"both": "spy"}}, r"unions\['both'\]='spy' is no list"),
+        ({"unions": {"both": []}}, "The union 'both' has no members"),
         ({"random_states": ()}, "random_states is empty"),
     ],
 )
 def test_wrong_arguments_are_explained(arguments, message, clips):
     X, y, _ = clips
     with pytest.raises(ValueError, match=message):
-        linear_evaluation({"spy": Spy()}, X, **{"y": y, **arguments})
+        linear_evaluation(**{"encoders": {"spy": Spy()}, "X": X, "y": y, **arguments})
 
 
 # ---------------------------------------------------------------------- the result

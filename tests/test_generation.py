@@ -134,6 +134,23 @@ def test_temperature_and_top_k(encoder):
     assert mean_score(draw(top_k=2)) > mean_score(draw())
 
 
+@pytest.mark.parametrize("temperature", [1e30, 1e300])
+def test_however_hot_codes_are_drawn_alike_and_only_those_in_use(temperature):
+    logits = torch.tensor([[0.0, 3.0, -torch.inf, -5.0]]).expand(3000, -1)
+    choose = CodeChoice(temperature, None, torch.Generator().manual_seed(0))
+    counts = torch.bincount(choose(logits), minlength=4)
+    assert counts[2] == 0
+    assert counts[[0, 1, 3]].min() > 900
+
+
+def test_a_prompt_may_be_of_another_length_than_the_rows_of_fit():
+    rows = np.stack([tone(300.0, 0.3, seed=i) for i in range(3)])
+    encoder = clone(TINY).set_params(n_epochs=0).fit(rows)
+    clip = tone(300.0, 0.2)
+    _, expected = encoder.sample(prompt=clip)
+    np.testing.assert_array_equal(encoder.sample(prompt=clip.tolist())[1], expected)
+
+
 def test_top_k_draws_from_the_likeliest():
     logits = torch.tensor([[0.0, 3.0, -1.0, 2.9]]).expand(500, -1)
     choose = CodeChoice(1.0, 2, torch.Generator().manual_seed(0))
@@ -166,6 +183,10 @@ def test_codes_are_drawn_as_often_as_they_are_likely():
         ({"prompt": [[0, 1, 2, -1]]}, ValueError, "holds the code -1"),
         ({"prompt": np.zeros((2, 4))}, ValueError, "holds float64, but codes are whole numbers"),
         ({"prompt": "nowhere.wav"}, FileNotFoundError, "nowhere.wav"),
+        ({"prompt": ["nowhere.wav"]}, ValueError, "prompt is a sequence of .*; pass one clip"),
+        ({"prompt": [[[0, 1, 2, 3]], [[0, 1, 2, 3]] * 2]}, ValueError, "prompt cannot be made"),
+        ({"prompt": [0, 1, 2, 3]}, ValueError, r"prompt has shape \(4,\).*pass \[prompt\]"),
+        ({"prompt": []}, ValueError, "clip 0 is empty"),
     ],
 )
 def test_unusable_settings(encoder, settings, error, message):

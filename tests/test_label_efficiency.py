@@ -292,6 +292,7 @@ def test_progress_tells_labels_and_draw(clips, capsys):
     [
         ({"n_labels": []}, r"n_labels=\[\] must hold numbers from 1 on"),
         ({"n_labels": [0, 1]}, r"n_labels=\[0, 1\] must hold numbers from 1 on"),
+        ({"n_labels": 5}, r"n_labels=5 is no list; pass \[5\]"),
         ({"n_draws": 0}, "n_draws=0 must be 1 at least"),
         ({"metrics": ["acuracy"]}, "There is no metric 'acuracy'"),
     ],

@@ -133,3 +133,9 @@ def test_wrong_metrics_are_refused_before_work(features, metrics, message):
     X, y, _, _ = features
     with pytest.raises(ValueError, match=message):
         linear_evaluation({"columns": Columns()}, X, y, metrics=metrics)
+
+
+def test_labels_of_other_clips_are_refused():
+    for labels in (["a"], ["a", "b"]), (["a", "b"], ["a"]):
+        with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+            mean_average_precision(np.eye(2), labels[0], np.eye(2), labels[1])

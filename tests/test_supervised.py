@@ -6,6 +6,7 @@ from pathlib import Path
 
 import joblib
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.base import clone
@@ -154,6 +155,8 @@ def test_a_failed_fit_changes_nothing(fitted, waveforms):
         (np.linspace(0, 1, 12), "Unknown label type"),
         ([0, 1, np.nan] * 4, "NaN"),
         (None, "requires y to be passed"),
+        (["a", "b", None] * 4, "label of clip 2 is None; leave out"),
+        (pd.Series(["a", "b", pd.NA] * 4, dtype="string"), "label of clip 2 is <NA>"),
     ],
 )
 def test_wrong_labels_are_refused_before_clips_are_read(classifier, labels, message):

@@ -68,6 +68,12 @@ def test_shape_and_dtype_are_kept_and_every_clip_is_drawn_anew(kind, dtype):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("shape", [(0, 4000), (2, 0)])
+def test_nothing_is_made_of_nothing(kind, shape):
+    assert kind()(torch.zeros(shape)).shape == shape
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_nothing_happens_in_eval(kind):
     x = noise()
     assert kind().eval()(x) is x

@@ -3,6 +3,7 @@
 import inspect
 import math
 from abc import abstractmethod
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -13,24 +14,41 @@ DECIBEL = math.log(10.0) / 10.0  # one decibel of power, in natural logarithm
 class Augmentation(nn.Module):
     """Base class of the augmentations: nothing happens in ``eval()``, the dtype is kept.
 
-    A subclass stores the arguments of its constructor under their own names, and draws for every
-    clip anew in `augment`, in one vectorised operation.
+    They take log-mel power, unless a subclass names other `_axes`. A subclass stores the arguments
+    of its constructor under their own names, and draws for every clip anew in `augment`, in one
+    vectorised operation.
     """
+
+    _axes: ClassVar[tuple[str, ...]] = ("batch", "n_mels", "n_frames")
 
     def forward(self, x: Tensor) -> Tensor:
         """Alter a batch.
 
         Parameters
         ----------
-        x : Tensor of shape (batch, ...)
+        x : Tensor of shape (batch, n_mels, n_frames), or (batch, n_timesteps) for waveforms
             One clip per row, of any floating dtype.
 
         Returns
         -------
-        Tensor of shape (batch, ...)
+        Tensor
             Of the same shape and dtype; in ``eval()`` the very same tensor.
+
+        Raises
+        ------
+        ValueError
+            When `x` is anything else.
         """
-        if not self.training:
+        if not isinstance(x, Tensor) or x.ndim != len(self._axes) or not x.is_floating_point():
+            came = type(x).__name__
+            if isinstance(x, Tensor):
+                came = f"one of shape {tuple(x.shape)}, {x.dtype}"
+            raise ValueError(
+                f"{type(self).__name__} takes a tensor of shape ({', '.join(self._axes)}) of "
+                f"floating numbers, but got {came}; use torch.from_numpy(clips) for an array of "
+                "clips, and clip[None] for a single one."
+            )
+        if not self.training or not x.numel():
             return x
         return self.augment(x.to(torch.promote_types(x.dtype, torch.float32))).to(x.dtype)
 

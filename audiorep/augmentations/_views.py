@@ -65,7 +65,8 @@ class FrozenChain(nn.Module):
         Raises
         ------
         ValueError
-            When a module does not return a tensor of the same shape and dtype.
+            When a module does not return a tensor of the same shape and dtype, or one that is
+            not finite.
         """
         # Full precision: what comes out is the data, whatever the network computes in.
         with torch.autocast(log_mel.device.type, enabled=False):
@@ -80,6 +81,11 @@ def _check_alike(altered: object, log_mel: Tensor, module: nn.Module) -> None:
     came = type(altered).__name__
     if isinstance(altered, Tensor):
         if altered.shape == log_mel.shape and altered.dtype == log_mel.dtype:
+            if not torch.isfinite(altered).all():
+                raise ValueError(
+                    f"{type(module).__name__} made NaN or infinity of log-mels that are finite; "
+                    "look at the parameters of the augmentation."
+                )
             return
         came = f"{tuple(altered.shape)}, {altered.dtype}"
     raise ValueError(

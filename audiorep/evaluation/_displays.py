@@ -86,6 +86,10 @@ class LabelEfficiencyDisplay:
         -------
         LabelEfficiencyDisplay
         """
+        if not isinstance(result, LabelEfficiencyCurve):
+            raise TypeError(
+                f"result is a {type(result).__name__}; pass what label_efficiency_curve returned."
+            )
         metric = result.metrics[0] if metric is None else metric
         if metric not in result.metrics:
             raise ValueError(f"metric={metric!r} is none of {', '.join(result.metrics)}.")
@@ -262,11 +266,17 @@ class EmbeddingDisplay:
         labels = None if y is None else np.asarray(y)
         if labels is not None and len(labels) != len(features):
             raise ValueError(f"There are {len(features)} clips, but {len(labels)} labels.")
+        if features.ndim != 2 or min(features.shape) < 2:
+            raise ValueError(
+                f"features has shape {features.shape}, but a map in two dimensions needs two "
+                "clips and two features at least."
+            )
         names: tuple[str, str] = ("t-SNE 1", "t-SNE 2")
         if method == "pca":
             pca = PCA(2, random_state=random_state)
-            positions = pca.fit_transform(features)
-            first, second = 100 * pca.explained_variance_ratio_
+            with np.errstate(invalid="ignore"):  # where all clips have the same features
+                positions = pca.fit_transform(features)
+            first, second = 100 * np.nan_to_num(pca.explained_variance_ratio_)
             names = (f"PC 1 ({first:.0f} % of variance)", f"PC 2 ({second:.0f} % of variance)")
         elif method == "tsne":
             perplexity = min(30.0, (len(features) - 1) / 3)

@@ -5,7 +5,7 @@ from typing import Any
 
 from audiorep.evaluation._fold import Subset
 from audiorep.evaluation._result import CHANCE, LabelEfficiencyCurve
-from audiorep.evaluation._runs import EvaluationRun
+from audiorep.evaluation._runs import EvaluationRun, check_listed
 from audiorep.evaluation._store import Record
 
 
@@ -116,7 +116,7 @@ class LabelEfficiencyRun(EvaluationRun):
         self, *arguments: Any, n_labels: Sequence[int], n_draws: int, **others: Any
     ) -> None:
         super().__init__(*arguments, **others)
-        self.n_labels = sorted({int(count) for count in n_labels})
+        self.n_labels = sorted({int(count) for count in check_listed("n_labels", n_labels)})
         self.n_draws = n_draws
         if not self.n_labels or self.n_labels[0] < 1:
             raise ValueError(f"n_labels={list(n_labels)} must hold numbers from 1 on.")

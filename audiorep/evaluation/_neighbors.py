@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
 from sklearn.metrics.pairwise import cosine_similarity
-from sklearn.utils import gen_batches
+from sklearn.utils import check_consistent_length, gen_batches
 
 _N_QUERIES = 256  # ranked at the same time, so that memory does not grow with their number
 
@@ -56,6 +56,8 @@ def mean_average_precision(queries: Any, y_queries: Any, database: Any, y_databa
     """
     queries, database = np.asarray(queries), np.asarray(database)
     y_queries, y_database = np.asarray(y_queries), np.asarray(y_database)
+    check_consistent_length(queries, y_queries)
+    check_consistent_length(database, y_database)
     has_some = np.isin(y_queries, y_database)
     if not has_some.any():
         raise ValueError("No query has a clip of its class in the database.")

@@ -20,6 +20,7 @@ from audiorep.evaluation._neighbors import FEATURE_METRICS
 from audiorep.evaluation._protocols import Splits, resolve_splits
 from audiorep.evaluation._result import CHANCE
 from audiorep.evaluation._store import Record, ResultStore, describe, digest, fingerprint
+from audiorep.evaluation._supervised import check_known
 
 
 class Unit(NamedTuple):
@@ -63,12 +64,20 @@ class EvaluationRun:
         metrics: Sequence[str] = ("accuracy", "balanced_accuracy"),
         store: Any = None,
     ) -> None:
+        _check_estimators(encoders)
         self.encoders = dict(encoders)
-        self.unions = {name: tuple(members) for name, members in (unions or {}).items()}
+        self.unions = {
+            name: tuple(check_listed(f"unions[{name!r}]", members))
+            for name, members in (unions or {}).items()
+        }
+        if y is None or not hasattr(X, "__len__"):
+            what = "y is None" if y is None else f"X is a {type(X).__name__}"
+            raise ValueError(f"{what}, but X and y must be sequences with an entry per clip.")
+        check_known(y)
         self.X, self.y = X, np.asarray(y)
         self.classifier = LogisticRegression() if classifier is None else classifier
-        self.random_states = [int(seed) for seed in random_states]
-        self.metrics = list(metrics)
+        self.random_states = [int(seed) for seed in check_listed("random_states", random_states)]
+        self.metrics = list(check_listed("metrics", metrics))
         self.store = (
             store if isinstance(store, ResultStore) or store is None else ResultStore(store)
         )
@@ -91,6 +100,8 @@ class EvaluationRun:
                 f"got {', '.join(self.names[1:])}."
             )
         for name, members in self.unions.items():
+            if not members:
+                raise ValueError(f"The union {name!r} has no members; name two encoders.")
             for member in members:
                 if member not in self.encoders or is_classifier(self.encoders[member]):
                     raise ValueError(
@@ -215,6 +226,24 @@ class EvaluationRun:
             classifier=self.classifier,
             metrics=self.metrics,
         )
+
+
+def _check_estimators(encoders: Any) -> None:
+    if not isinstance(encoders, Mapping):
+        raise ValueError(
+            f"encoders is a {type(encoders).__name__}, but should be a dict; pass "
+            "{'name': encoder}."
+        )
+    for name, encoder in encoders.items():
+        if isinstance(encoder, type) or not hasattr(encoder, "get_params"):
+            raise ValueError(f"encoders[{name!r}] is {encoder!r}, but should be an estimator.")
+
+
+def check_listed(name: str, values: Any) -> Any:
+    """Return the values, or raise a ValueError where there is a single one or a text."""
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise ValueError(f"{name}={values!r} is no list; pass [{values!r}].")
+    return values
 
 
 class Progress:

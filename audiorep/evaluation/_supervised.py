@@ -220,6 +220,7 @@ class SupervisedAudioClassifier(ClassifierMixin, BaseAudioEstimator):
             raise ValueError(
                 f"{type(self).__name__} requires y to be passed, but the target y is None."
             )
+        check_known(y)
         labels: npt.NDArray[Any] = column_or_1d(y, warn=True)
         assert_all_finite(labels, input_name="y", estimator_name=type(self).__name__)
         check_consistent_length(clips, labels)
@@ -324,6 +325,13 @@ class SupervisedAudioClassifier(ClassifierMixin, BaseAudioEstimator):
         tags = super().__sklearn_tags__()
         tags.classifier_tags.poor_score = True
         return tags
+
+
+def check_known(y: Any) -> None:
+    """Raise a ValueError where a label is None or pandas' NA, which cannot be sorted."""
+    for i, label in enumerate(np.asarray(y, dtype=object).ravel()):
+        if label is None or type(label).__name__ == "NAType":
+            raise ValueError(f"The label of clip {i} is {label}; leave out clips without a label.")
 
 
 def _classes(labels: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], Tensor]:
