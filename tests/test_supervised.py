@@ -16,8 +16,8 @@ from sklearn.utils.estimator_checks import estimator_checks_generator, parametri
 from audiorep import ContrastiveAudioEncoder
 from audiorep.datasets import load_audio_folder, make_instrument_notes
 from audiorep.evaluation import SupervisedAudioClassifier, _entries, linear_evaluation
-from audiorep.evaluation._environment import code_fingerprint
 from audiorep.evaluation._classification import ClassificationObjective, ConvWindowClassifier
+from audiorep.evaluation._environment import code_fingerprint
 
 TINY = SupervisedAudioClassifier(
     width=4, window_frames=32, n_epochs=3, batch_size=8, learning_rate=1e-2, random_state=0
