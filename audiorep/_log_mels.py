@@ -44,17 +44,17 @@ def log_mel_blocks(clips: Clips, i: int, log_mel: LogMel) -> Iterator[Tensor]:
         yield block
 
 
-def level(log_mel: Tensor, dynamic_range: float = 50.0) -> Tensor:
+def level(log_mel: Tensor, dynamic_range: float = 80.0) -> Tensor:
     """Take away what depends on how loud a clip was recorded.
 
     Parameters
     ----------
     log_mel : Tensor of shape (n_mels, n_frames)
         Natural logarithm of power.
-    dynamic_range : float, default=50.0
+    dynamic_range : float, default=80.0
         What lies further than this below the loudest value, in decibels, is silence, and raised
-        to that floor: how quiet a recording is between sounds would otherwise weigh as much as the
-        sounds.
+        to that floor: digital zeros would otherwise dominate every statistic. A higher floor helps
+        where recordings are noisy, and takes away how notes decay and how quiet a voice is.
 
     Returns
     -------
