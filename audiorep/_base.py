@@ -29,7 +29,7 @@ from audiorep._readout import ReadOut
 from audiorep._training import History, resolve_device, resolve_precision, seeded
 from audiorep.nn import LogMel, WindowEncoder
 
-_FORMAT_VERSION = 2
+_FORMAT_VERSION = 3
 
 
 class TrainingSet(NamedTuple):
@@ -154,13 +154,13 @@ class BaseAudioEstimator(BaseEstimator):
             # All headers first: a missing file is found before an hour of work.
             for i in range(len(clips)):
                 clips.check(i)
-        log_mels: list[Tensor] = []
+        log_mels: list[list[Tensor]] = []  # per clip, its blocks
         used: list[int] = []
         errors: list[str] = []
         for i in range(len(clips)):
             try:
                 clips.check(i)
-                log_mels.append(torch.cat(list(levelled_blocks(clips, i, log_mel)), dim=1))
+                log_mels.append(list(levelled_blocks(clips, i, log_mel)))
                 used.append(i)
             except (ValueError, OSError) as error:
                 if self.on_error == "raise":
@@ -182,15 +182,16 @@ class BaseAudioEstimator(BaseEstimator):
                 f"Only {len(log_mels)} of {len(clips)} clips can be used, and learning needs two "
                 "at least."
             )
+        block_lengths = [[block.shape[1] for block in blocks] for blocks in log_mels]
         if self.verbose:
-            seconds = sum(x.shape[1] for x in log_mels) * self.hop_length / self.sample_rate
+            seconds = sum(map(sum, block_lengths)) * self.hop_length / self.sample_rate
             print(
                 f"{type(self).__name__}: read {len(log_mels)} clips, {seconds:.0f} s of sound, "
                 f"in {time.monotonic() - started:.1f} s",
                 file=sys.stderr,
                 flush=True,
             )
-        return LogMels(log_mels), used
+        return LogMels([torch.cat(blocks, dim=1) for blocks in log_mels], block_lengths), used
 
     def _sources(self, X: Any) -> Iterator[Source]:
         """Validate X, then return its clips' log-mels one by one."""
@@ -318,7 +319,7 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseAu
         module, history = self._trained(training_set, module_settings, self._train)
         log_mels = training_set.log_mels
         sources = [
-            Source(int(log_mels.lengths[i]), [log_mels.clip(i)]) for i in range(len(log_mels))
+            Source(int(log_mels.lengths[i]), log_mels.blocks(i)) for i in range(len(log_mels))
         ]
         pooled = pool_clips(module, sources, training_set.device, self._n_parts)
         if not np.isfinite(pooled.rows).all():

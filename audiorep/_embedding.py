@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from audiorep._log_mels import Window, iter_windows
+from audiorep._log_mels import Window, at_two_floors, iter_windows
 from audiorep._pooling import WindowStatistics, position_parts, window_statistics
 from audiorep.nn import WindowEncoder
 
@@ -63,17 +63,6 @@ def iter_overlapping(module: WindowEncoder, sources: Iterable[Source]) -> Iterat
     return iter_batches(sources, width, hop, module.grid)
 
 
-def iter_feature_maps(
-    module: WindowEncoder, sources: Iterable[Source], device: torch.device
-) -> Iterator[tuple[Batch, list[Tensor]]]:
-    """Run the overlapping windows of clips through a module."""
-    module = on_device(module, device)
-    for batch in iter_overlapping(module, sources):
-        with torch.inference_mode():
-            maps = module.feature_maps(*batch.tensors(device))
-        yield batch, maps
-
-
 def on_device(module: _Module, device: torch.device) -> _Module:
     """Return the module, or a copy where it has to move."""
     return module if device.type == "cpu" else copy.deepcopy(module).to(device)
@@ -89,11 +78,20 @@ class Pooled(NamedTuple):
 def pool_clips(
     module: WindowEncoder, sources: Iterable[Source], device: torch.device, n_parts: int
 ) -> Pooled:
-    """Return the statistics over time of every clip's feature maps."""
+    """Return the statistics over time of every clip's feature maps.
+
+    The module hears every clip twice, with the floor of silence where `level` put it and raised.
+    """
+    module = on_device(module, device)
+    twice = (Source(n_frames, map(at_two_floors, blocks)) for n_frames, blocks in sources)
     clips: list[list[FloatArray]] = []  # per clip, its blocks
     open_clip: list[WindowStatistics] = []  # per depth, of the clip that is being read
     owner = 0
-    for batch, maps in iter_feature_maps(module, sources, device):
+    # Windows side by side: overlap would double the work, and was measured to bring nothing.
+    for batch in iter_batches(twice, module.n_frames, module.n_frames, module.grid):
+        both_floors, n_valid = batch.tensors(device)
+        with torch.inference_mode():
+            maps = [m for x in both_floors.chunk(2, 1) for m in module.feature_maps(x, n_valid)]
         per_depth = [_map_statistics(module, batch, m, n_parts) for m in maps]
         for i, window_owner in enumerate(batch.owners):
             if window_owner < 0:
@@ -138,11 +136,14 @@ def clip_frames(
 
     Where windows overlap, the cut is in the middle of what they share, far from both edges.
     """
+    module = on_device(module, device)
     width = module.n_frames
     parts: dict[int, list[ClipFrames]] = {}
     covered: dict[int, float] = {}
-    for batch, maps in iter_feature_maps(module, sources, device):
-        deepest = maps[-1].transpose(1, 2).cpu().numpy()
+    for batch in iter_overlapping(module, sources):
+        with torch.inference_mode():
+            deepest_map = module.feature_maps(*batch.tensors(device))[-1]
+        deepest = deepest_map.transpose(1, 2).cpu().numpy()
         offsets = module.centres(deepest.shape[1]).numpy()
         for i, owner in enumerate(batch.owners):
             if owner < 0:

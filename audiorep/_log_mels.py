@@ -1,7 +1,7 @@
 """Log-mels of many clips: computing them, holding them compactly, cutting windows and crops."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -53,8 +53,7 @@ def level(log_mel: Tensor, dynamic_range: float = 80.0) -> Tensor:
         Natural logarithm of power.
     dynamic_range : float, default=80.0
         What lies further than this below the loudest value, in decibels, is silence, and raised
-        to that floor: digital zeros would otherwise dominate every statistic. A higher floor helps
-        where recordings are noisy, and takes away how notes decay and how quiet a voice is.
+        to that floor: digital zeros would otherwise dominate every statistic.
 
     Returns
     -------
@@ -64,6 +63,28 @@ def level(log_mel: Tensor, dynamic_range: float = 80.0) -> Tensor:
     floor = log_mel.max() - dynamic_range * math.log(10.0) / 10.0
     raised = torch.maximum(log_mel, floor)
     return raised - raised.mean()
+
+
+def at_two_floors(levelled: Tensor, raised_range: float = 50.0) -> Tensor:
+    """Put beside a levelled log-mel the same with its floor raised.
+
+    How a note decays and how quiet a voice is, tells much, and so does what is heard where hiss
+    and hum are kept out. No single floor shows both.
+
+    Parameters
+    ----------
+    levelled : Tensor of shape (n_mels, n_frames)
+        As `level` gives it.
+    raised_range : float, default=50.0
+        Distance from the loudest value down to the raised floor, in decibels.
+
+    Returns
+    -------
+    Tensor of shape (2 * n_mels, n_frames)
+        Of the same dtype.
+    """
+    raised = level(levelled.float(), raised_range).to(levelled.dtype)
+    return torch.cat((levelled, raised))
 
 
 class Window(NamedTuple):
@@ -127,9 +148,16 @@ class LogMels:
     ----------
     log_mels : sequence of Tensor of shape (n_mels, n_frames)
         One per clip, of any lengths.
+    block_lengths : sequence of list of int, default=None
+        Frames of the parts of each clip that were levelled apart. None means that clips are whole.
     """
 
-    def __init__(self, log_mels: list[Tensor]) -> None:
+    def __init__(
+        self, log_mels: Sequence[Tensor], block_lengths: Sequence[list[int]] | None = None
+    ) -> None:
+        if block_lengths is None:
+            block_lengths = [[x.shape[1]] for x in log_mels]
+        self.block_lengths = block_lengths
         self.lengths = torch.tensor([x.shape[1] for x in log_mels])
         self.starts = torch.cumsum(self.lengths, 0) - self.lengths
         # Frames come first, so that cutting a crop is one gather of rows.
@@ -148,6 +176,10 @@ class LogMels:
         """Return the log-mel of clip `i`, of shape (n_mels, n_frames)."""
         start = int(self.starts[i])
         return self.frames[start : start + int(self.lengths[i])].T
+
+    def blocks(self, i: int) -> Sequence[Tensor]:
+        """Return the log-mel of clip `i` in the parts that were levelled apart."""
+        return torch.split(self.clip(i), self.block_lengths[i], dim=1)
 
     def mean_and_scale(self) -> tuple[float, float]:
         """Return mean and standard deviation over all values."""

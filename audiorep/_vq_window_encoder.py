@@ -22,11 +22,15 @@ from audiorep.augmentations import (
 )
 from audiorep.augmentations._views import FrozenChain
 from audiorep.nn import LogMelScaler, WindowEncoder
+from audiorep.nn._backbone import fold_bands
 from audiorep.nn._patches import PatchStem, valid_steps
 from audiorep.nn._transformer import CausalTransformer, KeyValueCache
 
 # Steps ahead that are predicted: the code heard now (denoised), the next, and the one after.
 HORIZONS = (0, 1, 2)
+
+# Frequency bands that are kept of the stem's maps.
+_MAP_BANDS = 4
 
 # How often every step is counted, with other neighbours in its patch each time, and at most in
 # how many batches.
@@ -125,13 +129,19 @@ class VQWindowEncoder(WindowEncoder):
         return torch.arange(n_positions) * step + (step - 1) / 2
 
     def feature_maps(self, log_mel: Tensor, n_valid: Tensor) -> list[Tensor]:
-        """Return the log-mels, the bottleneck, the stem, the first and the last block."""
+        """Return the log-mels, the bottleneck, the stem's stages, the tokens, and two blocks.
+
+        The blocks are the first and the last.
+        """
         heard = self.listen(log_mel, n_valid)
-        states = self.states(heard)
         bottleneck = self.tokenizer.bottleneck(heard).flatten(2)
+        stage_maps = self.stem.stage_maps(heard)
+        states = self.transformer.hidden_states(self.stem.embed_map(stage_maps[-1]))
         # With one block, the first is the last.
         chosen = (states[i] for i in sorted({0, 1, len(states) - 1}))
-        return [heard, *(tokens.float().transpose(1, 2) for tokens in (bottleneck, *chosen))]
+        bottleneck_map, *token_maps = (x.float().transpose(1, 2) for x in (bottleneck, *chosen))
+        folded = (fold_bands(stage_map.float(), _MAP_BANDS) for stage_map in stage_maps)
+        return [heard, bottleneck_map, *folded, *token_maps]
 
     def logits(self, state: Tensor, horizon: int) -> Tensor:
         """Return logits of shape (batch, n_steps, n_bands, n_codes) for `horizon` steps ahead."""

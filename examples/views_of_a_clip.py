@@ -53,12 +53,13 @@ for augmentation in (
     augmentations.LogMelNoise(),
     augmentations.FrequencyMask(),
     augmentations.TimeMask(),
+    augmentations.RandomFloor(),
 ):
     picture = most_altered(partial(augmentation, original))
     pictures.append((type(augmentation).__name__, picture))
 
 # %%
-# A row of augmentations of the waveform, which come before the log-mel. The last leaves no trace:
+# Augmentations of the waveform, which come before the log-mel. The last leaves no trace:
 # no spectrum of power tells which way up a waveform was.
 for augmentation in (
     waveform.RandomPitchShift(),
@@ -72,7 +73,7 @@ for augmentation in (
     pictures.append((f"waveform.{type(augmentation).__name__}", picture))
 
 # %%
-# A row of what the encoder makes by default: all at once, drawn anew each time.
+# What the encoder makes by default: many at once, drawn anew each time.
 view = augmentations.ViewAugmentation()
 pictures += [(f"ViewAugmentation, view {i}", view(original)[0]) for i in range(1, 7)]
 
@@ -86,7 +87,7 @@ hertz = [250, 1000, 4000]
 bands = [int((best - frequency).abs().argmin()) for frequency in hertz]
 seconds = clips.shape[1] / rate
 
-figure, axes = plt.subplots(4, 6, figsize=(15, 9), sharex=True, sharey=True, layout="constrained")
+figure, axes = plt.subplots(5, 5, figsize=(13, 11), sharex=True, sharey=True, layout="constrained")
 for axis, (title, picture) in zip(axes.flat, pictures, strict=True):
     image = axis.imshow(
         (picture - original[0].max()) * DECIBELS,

@@ -12,6 +12,7 @@ from audiorep.augmentations import (
     RandomCrop,
     RandomEqualizer,
     RandomFade,
+    RandomFloor,
     RandomGain,
     RandomResample,
     ReverberantSmear,
@@ -27,6 +28,7 @@ SIMPLE = [
     RandomCrop,
     RandomEqualizer,
     RandomFade,
+    RandomFloor,
     RandomGain,
     RandomResample,
     ReverberantSmear,
@@ -43,6 +45,11 @@ def sound(batch=6, seed=0):
     return torch.randn(batch, 64, 120, generator=torch.Generator().manual_seed(seed))
 
 
+def wide_sound(batch=6):
+    """Some 150 decibels from the quietest to the loudest value."""
+    return 4 * sound(batch)
+
+
 @pytest.fixture(autouse=True)
 def _seeded():
     with torch.random.fork_rng():
@@ -54,7 +61,7 @@ def _seeded():
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
 def test_shape_and_dtype_are_kept_and_every_clip_is_drawn_anew(kind, dtype):
     # Five dimensions of chance are drawn per clip, so equal clips must come out different.
-    x = sound(64) if kind in MIXING else sound(1).repeat(64, 1, 1)
+    x = wide_sound(64) if kind in MIXING else wide_sound(1).repeat(64, 1, 1)
     x = x.to(dtype)
     before = x.clone()
     y = kind()(x)
@@ -75,7 +82,7 @@ def test_same_seed_same_view(kind):
     views = []
     for seed in (3, 3, 4):
         torch.manual_seed(seed)
-        views.append(kind()(sound()))
+        views.append(kind()(wide_sound()))
     assert torch.equal(views[0], views[1])
     assert not torch.equal(views[0], views[2])
 
@@ -222,6 +229,23 @@ def test_a_mask_is_one_stretch_of_bounded_width(kind, axis, width):
 
 def decibels(change):
     return change * 10 / math.log(10)
+
+
+def test_a_floor_lifts_what_is_quiet_and_keeps_the_mean_and_what_is_louder():
+    x = wide_sound(400).double()
+    y = RandomFloor(min_range=40.0, max_range=60.0)(x)
+    torch.testing.assert_close(y.mean((1, 2)), x.mean((1, 2)))
+    below_loudest = decibels(x.amax((1, 2), keepdim=True) - x)
+    now = decibels(y.amax((1, 2), keepdim=True) - y)
+    floor = now.amax((1, 2), keepdim=True)
+    torch.testing.assert_close(now, torch.minimum(below_loudest, floor))
+    assert 40 <= floor.min() < 40.5
+    assert 59.5 < floor.max() <= 60
+
+
+def test_a_floor_below_all_changes_nothing():
+    x = sound()
+    torch.testing.assert_close(RandomFloor(min_range=200.0, max_range=200.0)(x), x)
 
 
 def test_a_crop_is_a_stretch_of_the_clip_spread_over_its_width():

@@ -7,7 +7,7 @@ shape and dtype, and do nothing in ``eval()``.
 Those of :mod:`audiorep.augmentations.waveform` take and return waveforms.
 """
 
-from audiorep.augmentations._masks import FrequencyMask, TimeMask
+from audiorep.augmentations._masks import FrequencyMask, RandomFloor, TimeMask
 from audiorep.augmentations._mixing import BackgroundMixing, LogMelNoise, StyleMixing
 from audiorep.augmentations._resample import RandomCrop, RandomResample
 from audiorep.augmentations._spectrum import RandomEqualizer, RandomGain
@@ -21,6 +21,7 @@ __all__ = [
     "RandomCrop",
     "RandomEqualizer",
     "RandomFade",
+    "RandomFloor",
     "RandomGain",
     "RandomResample",
     "ReverberantSmear",

@@ -1,9 +1,9 @@
-"""Masks over frequency and time."""
+"""Masks over frequency, over time, and of what is quiet."""
 
 import torch
 from torch import Tensor
 
-from audiorep.augmentations._augmentation import Augmentation, uniform
+from audiorep.augmentations._augmentation import DECIBEL, Augmentation, uniform
 
 
 def _band(x: Tensor, size: int, max_width: float) -> Tensor:
@@ -68,3 +68,37 @@ class TimeMask(Augmentation):
         """Mask log-mel power."""
         masked = _band(x, x.shape[2], self.max_width)
         return torch.where(masked, x.mean(dim=(1, 2), keepdim=True), x)
+
+
+class RandomFloor(Augmentation):
+    """Raise what lies far below the loudest value of a clip to a floor drawn at random.
+
+    The hiss of a microphone, the hum of a room and what a codec left in bands without sound are
+    the same in all crops of a recording, and would tell recordings apart without regard to what is
+    heard. The clip's mean is kept. Log-mel power of shape (batch, n_mels, n_frames) in and out.
+
+    Parameters
+    ----------
+    min_range : float, default=40.0
+        Smallest distance from the loudest value down to the floor, in decibels.
+    max_range : float, default=80.0
+        Largest distance; distances are drawn uniformly in between.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from audiorep.augmentations import RandomFloor
+    >>> RandomFloor()(torch.zeros(2, 64, 96)).shape
+    torch.Size([2, 64, 96])
+    """
+
+    def __init__(self, min_range: float = 40.0, max_range: float = 80.0) -> None:
+        super().__init__()
+        self.min_range = min_range
+        self.max_range = max_range
+
+    def augment(self, x: Tensor) -> Tensor:
+        """Raise quiet log-mel power."""
+        distance = uniform(x, self.min_range, self.max_range) * DECIBEL
+        raised = torch.maximum(x, x.amax((1, 2), keepdim=True) - distance)
+        return raised - (raised - x).mean((1, 2), keepdim=True)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from audiorep.augmentations._masks import FrequencyMask, TimeMask
+from audiorep.augmentations._masks import FrequencyMask, RandomFloor, TimeMask
 from audiorep.augmentations._mixing import BackgroundMixing, LogMelNoise
 from audiorep.augmentations._resample import RandomResample
 from audiorep.augmentations._spectrum import RandomEqualizer, RandomGain
@@ -15,7 +15,7 @@ from audiorep.augmentations._spectrum import RandomEqualizer, RandomGain
 class ViewAugmentation(nn.Sequential):
     """The composition that makes a view for contrastive learning.
 
-    In this order: pitch, equaliser, gain, background, noise, and the two masks. It does not
+    In this order: floor, pitch, equaliser, gain, background, noise, and the two masks. It does not
     stretch time: crops come stretched already. Log-mel power of shape (batch, n_mels, n_frames)
     in and out.
 
@@ -30,11 +30,12 @@ class ViewAugmentation(nn.Sequential):
 
     >>> without_gain = [part for part in ViewAugmentation() if not isinstance(part, RandomGain)]
     >>> len(without_gain)
-    6
+    7
     """
 
     def __init__(self) -> None:
         super().__init__(
+            RandomFloor(),
             RandomResample(max_time_stretch=0.0),
             RandomEqualizer(),
             RandomGain(),

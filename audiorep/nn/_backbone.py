@@ -72,7 +72,7 @@ class ConvBackbone(nn.Module):
             Frequency is folded into the channels: channel ``c * n_bands + b`` is filter ``c`` in
             band ``b``.
         """
-        return [self._fold(stage_map.float()) for stage_map in self._stage_maps(x)]
+        return [fold_bands(stage_map.float(), self.n_bands) for stage_map in self._stage_maps(x)]
 
     def _stage_maps(self, x: Tensor) -> list[Tensor]:
         """Return the output of every stage, (batch, n_filters, n_bands, n_positions)."""
@@ -82,13 +82,6 @@ class ConvBackbone(nn.Module):
             x = stage(x)
             maps.append(x)
         return maps
-
-    def _fold(self, stage_map: Tensor) -> Tensor:
-        """Average bands where there are too many, and fold them into the channels."""
-        if stage_map.shape[2] > self.n_bands:
-            size = (self.n_bands, stage_map.shape[3])
-            stage_map = nn.functional.adaptive_avg_pool2d(stage_map, size)
-        return stage_map.flatten(1, 2)
 
     def forward(self, x: Tensor, n_valid: Tensor | None = None) -> Tensor:
         """Return embeddings: statistics over time of the maps of all stages.
@@ -111,6 +104,24 @@ class ConvBackbone(nn.Module):
             n_valid = torch.full((len(x),), x.shape[-1], device=x.device)
         valid = n_valid / x.shape[-1]
         return torch.cat([_statistics(m, valid) for m in self.feature_maps(x)], dim=1)
+
+
+def fold_bands(stage_map: Tensor, n_bands: int) -> Tensor:
+    """Average frequency bands where there are too many, and fold them into the channels.
+
+    Parameters
+    ----------
+    stage_map : Tensor of shape (batch, n_filters, n_map_bands, n_positions)
+    n_bands : int
+        Bands that are kept, at most.
+
+    Returns
+    -------
+    Tensor of shape (batch, n_filters * min(n_bands, n_map_bands), n_positions)
+    """
+    if stage_map.shape[2] > n_bands:
+        stage_map = nn.functional.adaptive_avg_pool2d(stage_map, (n_bands, stage_map.shape[3]))
+    return stage_map.flatten(1, 2)
 
 
 def _stage(n_in: int, n_out: int, kernel_size: int, stride: int) -> nn.Sequential:

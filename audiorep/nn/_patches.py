@@ -178,8 +178,20 @@ class PatchStem(nn.Module):
         -------
         Tensor of shape (batch, n_steps, dim)
         """
-        maps = self.stages(log_mel[:, None])  # (batch, n_channels, n_bands, n_steps)
-        return self.norm(self.embed(maps.permute(0, 3, 1, 2).flatten(2)))
+        return self.embed_map(self.stage_maps(log_mel)[-1])
+
+    def stage_maps(self, log_mel: Tensor) -> list[Tensor]:
+        """Return the output of every stage, each (batch, n_filters, n_bands, n_positions)."""
+        maps = []
+        x = log_mel[:, None]
+        for stage in self.stages:
+            x = stage(x)
+            maps.append(x)
+        return maps
+
+    def embed_map(self, last_map: Tensor) -> Tensor:
+        """Turn the output of the last stage into tokens of shape (batch, n_steps, dim)."""
+        return self.norm(self.embed(last_map.permute(0, 3, 1, 2).flatten(2)))
 
 
 def _halving(n_in: int, n_out: int) -> nn.Sequential:
