@@ -125,6 +125,15 @@ def test_a_long_file_is_read_in_blocks(fitted, tmp_path, monkeypatch):
     assert np.abs(fitted.transform([tmp_path / "other.wav"]) - whole).max() > 0.05
 
 
+def test_fit_transform_is_fit_then_transform_for_clips_of_more_than_a_minute(encoder):
+    # Their blocks are levelled apart: a quiet minute has a floor of its own.
+    loudness = np.repeat([1.0, 1e-4], 16000 * 50)
+    noise = np.random.default_rng(0).normal(size=len(loudness)) * loudness * 0.1
+    clips = [noise, noise[::-1].copy(), noise[:8000]]
+    expected = clone(encoder).fit(clips).transform(clips)
+    np.testing.assert_array_equal(clone(encoder).fit_transform(clips), expected)
+
+
 def test_fit_transform_is_fit_then_transform(encoder, audio_files):
     np.testing.assert_array_equal(
         clone(encoder).fit_transform(audio_files), encoder.fit(audio_files).transform(audio_files)

@@ -6,7 +6,7 @@ from itertools import islice, pairwise
 import pytest
 import torch
 
-from audiorep._log_mels import LogMels, iter_windows, level
+from audiorep._log_mels import LogMels, at_two_floors, iter_windows, level
 from audiorep.nn import LogMel
 
 
@@ -156,6 +156,27 @@ def test_digital_silence_is_raised_to_the_floor():
     log_mel = torch.tensor([[0.0, -2.0, -23.0]])
     levelled = level(log_mel, dynamic_range=40.0)
     assert (levelled[0] - levelled[0, 0]).tolist() == pytest.approx([0.0, -2.0, -9.2103], abs=1e-3)
+
+
+def test_the_second_floor_is_raised_and_the_first_left_alone():
+    levelled = level(torch.tensor([[0.0, -2.0], [-10.0, -15.0]])).half()
+    both = at_two_floors(levelled, raised_range=50.0)
+    assert both.dtype == torch.float16
+    assert torch.equal(both[:2], levelled)
+    raised = both[2:].float()
+    assert raised.mean().item() == pytest.approx(0, abs=1e-2)
+    below = (raised.max() - raised).flatten().tolist()
+    assert below == pytest.approx([0.0, 2.0, 10.0, 11.5129], abs=2e-2)
+
+
+def test_clips_come_back_in_the_blocks_that_were_levelled():
+    clips = [torch.randn(4, n).half() for n in (5, 9)]
+    log_mels = LogMels(clips, [[5], [6, 3]])
+    assert torch.equal(log_mels.blocks(0)[0], clips[0])
+    first, second = log_mels.blocks(1)
+    assert torch.equal(first, clips[1][:, :6])
+    assert torch.equal(second, clips[1][:, 6:])
+    assert [len(LogMels(clips).blocks(i)) for i in (0, 1)] == [1, 1]
 
 
 def test_clips_come_back():
