@@ -199,7 +199,7 @@ def extract(kind: type[Any], train: Sequence[str], files: Sequence[str]) -> dict
         "transform_seconds": time.perf_counter() - fitted,
         "audio_seconds": n_timesteps / SAMPLE_RATE,
         "peak_memory": peak_memory(),
-        "versions": {name: version(name) for name in (*kind.libraries, "numpy")},
+        "peer_versions": {name: version(name) for name in (*kind.libraries, "numpy")},
     }
     return {"features": np.stack(rows), "facts": json.dumps(facts)}
 

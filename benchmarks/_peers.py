@@ -102,8 +102,30 @@ def extract(
         # Isolated, so that no package of ours takes the place of one of theirs.
         worker = [python, "-I", _peer_worker.__file__, job]
         _call(f"running {name}", worker, threads(n_threads))
-        with np.load(out) as found:
-            return Extracted(found["features"], json.loads(str(found["facts"])))
+        return _loaded(out)
+
+
+def kept(
+    name: str, files: Sequence[str], train: Sequence[str], data: str, cache: Path
+) -> Extracted:
+    """Return what `extract` does, kept in the cache for other folds and later runs.
+
+    `data` is a fingerprint of the files.
+    """
+    used = [Path(path).name for path in train] if PEERS[name].learns else []
+    path = cache / "features" / f"{name}-{digest([describe(name), data, used])}.npz"
+    if not path.exists():
+        found = extract(name, files, train, cache)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_suffix(".part.npz")
+        np.savez(unfinished, features=found.features, facts=json.dumps(found.facts))
+        unfinished.replace(path)
+    return _loaded(path)
+
+
+def _loaded(path: Path) -> Extracted:
+    with np.load(path) as found:
+        return Extracted(found["features"], json.loads(str(found["facts"])))
 
 
 def threads(count: int) -> dict[str, str]:
