@@ -76,11 +76,12 @@ class ComParE(EGeMAPS):
 
 
 class LogScattering:
-    """Mean over time of the logarithm of scattering coefficients of both orders.
+    """Mean and deviation over time of the logarithm of scattering coefficients of both orders.
 
     As in kymatio's example of spoken digits: each clip is scaled to a largest value of one, and a
     millionth is added before the logarithm. A clip is filled up with zeros to a power of two, for
-    which filters are made once; frames behind the clip's end do not count.
+    which filters are made once; frames behind the clip's end do not count. On parts of two sets
+    this scale was better than one of 2^9 timesteps, and with deviations than without.
     """
 
     libraries = ("kymatio", "scipy")
@@ -98,7 +99,8 @@ class LogScattering:
         waveform = waveform / max(np.abs(waveform).max(), 1e-9)
         starts = range(0, len(waveform), self.longest)
         pieces = [self._frames(waveform[start : start + self.longest]) for start in starts]
-        return np.concatenate(pieces, axis=1).mean(axis=1)
+        frames = np.concatenate(pieces, axis=1)
+        return np.concatenate((frames.mean(axis=1), frames.std(axis=1)))
 
     def _frames(self, piece: Waveform) -> Features:
         from kymatio.numpy import Scattering1D
