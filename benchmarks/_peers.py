@@ -77,7 +77,9 @@ def environment(name: str, cache: Path) -> Path:
     complete = folder / "complete"
     if not complete.exists():
         print(f"{name}: making an environment with {', '.join(peer.packages)}", file=sys.stderr)
-        _call(f"making the environment of {name}", [sys.executable, "-m", "venv", "--clear", folder])
+        _call(
+            f"making the environment of {name}", [sys.executable, "-m", "venv", "--clear", folder]
+        )
         _call(f"installing {name}", [python, "-m", "pip", "install", "-q", *peer.requirements])
         complete.touch()
     return python
@@ -129,9 +131,13 @@ def _loaded(path: Path) -> Extracted:
 
 
 def threads(count: int) -> dict[str, str]:
-    """Return the environment variables that bound the threads of numerical libraries."""
+    """Return the environment variables that bound the threads of numerical libraries.
+
+    Threads that have nothing to do sleep: spinning, they would take time from each other.
+    """
     names = ("OMP", "OPENBLAS", "MKL", "NUMBA")
-    return {f"{name}_NUM_THREADS": str(count) for name in names}
+    bounds = {f"{name}_NUM_THREADS": str(count) for name in names}
+    return {**bounds, "OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}
 
 
 def _call(what: str, command: Sequence[Any], variables: dict[str, str] | None = None) -> None:

@@ -148,9 +148,7 @@ def judged(
         np.asarray(y),
         split,
         seed=0,
-        encoders={
-            "peer": make_pipeline(SimpleImputer(keep_empty_features=True), StandardScaler())
-        },
+        encoders={"peer": make_pipeline(SimpleImputer(keep_empty_features=True), StandardScaler())},
         unions={},
         classifier=LogisticRegression(C=PENALTIES[penalty](rows.shape[1]), max_iter=MAX_ITER),
         metrics=METRICS,
