@@ -7,7 +7,6 @@ peer needs it; audiorep is not needed at all.
 
 import json
 import os
-import resource
 import sys
 import time
 import warnings
@@ -172,6 +171,8 @@ def peak_memory() -> float:
         for line in status.read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) / 1024
+    import resource  # not there on Windows
+
     unit = 2**20 if sys.platform == "darwin" else 2**10
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 

@@ -141,12 +141,15 @@ def threads(count: int) -> dict[str, str]:
 
 
 def _call(what: str, command: Sequence[Any], variables: dict[str, str] | None = None) -> None:
-    done = subprocess.run(
-        [str(part) for part in command],
-        env={**os.environ, **(variables or {})},
-        capture_output=True,
-        text=True,
-    )
+    try:
+        done = subprocess.run(
+            [str(part) for part in command],
+            env={**os.environ, **(variables or {})},
+            capture_output=True,
+            text=True,
+        )
+    except OSError as error:
+        raise PeerError(f"{what} failed: {error}") from error
     if done.returncode:
         said = (done.stderr or done.stdout).strip().splitlines()
         raise PeerError(f"{what} failed (status {done.returncode}): " + "\n".join(said[-8:]))

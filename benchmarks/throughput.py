@@ -68,6 +68,7 @@ PRECISIONS = ("float32", "bfloat16")
 N_EPOCHS = 4
 FACTORS = (1, 2, 4, 8)  # by which clips become more, and longer
 SAMPLE_RATE = 16000
+TASKS = {"transform": "transform", "fit": "fit of one epoch"}  # of what grows
 
 
 class Job(NamedTuple):
@@ -348,8 +349,14 @@ def growth_table(found: Record) -> list[str]:
     titles = [f"{more[0]:.1f} times as many clips", f"{longer[0]:.1f} times as long clips"]
     lines = head(["time grows by the factor, with", *titles])
     for row, task in GROWING:
-        name = row if task == "transform" else f"{row}, fit of one epoch"
-        lines.append(line([name, *(f"{of_part[row, task][1]:.1f}" for of_part in grown.values())]))
+        lines.append(
+            line(
+                [
+                    f"{row}, {TASKS[task]}",
+                    *(f"{of_part[row, task][1]:.1f}" for of_part in grown.values()),
+                ]
+            )
+        )
     return lines
 
 
@@ -379,7 +386,7 @@ def draw(found: Record, path: Path) -> None:
             for (name, task), points in curves(found, part).items():
                 if name == row:
                     style = "o-" if task == "transform" else "o--"
-                    ax.plot(*points, style, color=color, label=f"{row}: {task}")
+                    ax.plot(*points, style, color=color, label=f"{row}, {TASKS[task]}")
         ax.set(xlabel=label, ylabel="seconds", xlim=(0, None), ylim=(0, None))
     axes[0].legend(fontsize="small")
     figure.savefig(path, dpi=120)
