@@ -122,6 +122,7 @@ def test_a_run_takes_turns(throughput, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(throughput, "jobs", lambda options: jobs)
     for name in ("render", "draw"):
         monkeypatch.setattr(throughput, name, lambda *arguments: "drawn")
+    monkeypatch.setattr(throughput, "save_encoders", lambda *arguments: {})
     monkeypatch.setattr(throughput, "RESULT", tmp_path / "results" / "throughput.json")
     monkeypatch.setattr(throughput, "FACTORS", (1,))
     call = ["--clips", "8", "--duration", "0.2", "--repeats", "2"]
