@@ -1,6 +1,7 @@
 """What the benchmarks share: data sets, stored results, tables, and their place in the README."""
 
 import argparse
+import json
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
@@ -10,6 +11,8 @@ from typing import Any, NamedTuple
 from audiorep.datasets import load_audio_folder
 from audiorep.evaluation import ResultStore, protocol_splits
 from audiorep.evaluation._entries import SUPERVISED
+from audiorep.evaluation._environment import machine, versions
+from audiorep.evaluation._result import score_text, summarise
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
@@ -137,6 +140,22 @@ def _last(records: list[Record]) -> list[Record]:
     return list(latest.values())
 
 
+def environment() -> Record:
+    """Return what made a result that is not stored by an evaluation."""
+    return {"versions": versions(), "machine": machine(), "notes": {"commit": commit()}}
+
+
+def write_json(path: Path, result: Record) -> None:
+    """Store a benchmark's one result."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> Record | None:
+    """Return a benchmark's one result, None where there is none yet."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
 # ---------------------------------------------------------------------- tables
 
 
@@ -148,6 +167,18 @@ def head(cells: Sequence[str], n_left: int = 1) -> list[str]:
 def line(cells: Iterable[str]) -> str:
     """Return one line of a table."""
     return "| " + " | ".join(cells) + " |"
+
+
+def score_cell(name: str, records: list[Record] | None) -> str:
+    """Return the score of a row on a set, and on how many folds, where some are missing."""
+    if not records:
+        return ""
+    data_set = DATA_SETS[name]
+    summary = summarise(records, [data_set.metric])
+    text = score_text(summary, data_set.metric)
+    if summary["n_folds"] < len(data_set.folds):
+        text += f" ({summary['n_folds']} of {len(data_set.folds)} folds)"
+    return text
 
 
 def metric_name(name: str) -> str:

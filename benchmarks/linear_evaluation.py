@@ -30,6 +30,7 @@ from _common import (
     names_of,
     not_converged,
     parser,
+    score_cell,
     seed_counts,
     set_arguments,
     stored,
@@ -37,7 +38,7 @@ from _common import (
 
 from audiorep.evaluation import ResultStore, linear_evaluation
 from audiorep.evaluation._entries import standard_entries
-from audiorep.evaluation._result import CHANCE, score_text, summarise
+from audiorep.evaluation._result import CHANCE, summarise
 
 RESULTS = ROOT / "benchmarks" / "results" / "linear_evaluation"
 PLACE = Marked("<!-- linear evaluation: begin -->", "<!-- linear evaluation: end -->")
@@ -109,7 +110,7 @@ def render(results: Path = RESULTS) -> str:
     lines = head([""] + [DATA_SETS[name].title for name in found])
     lines.append(line(["*score, in percent*"] + [metric_name(name) for name in found]))
     for row in order:
-        cells = [_score(name, rows.get(row)) for name, rows in found.items()]
+        cells = [score_cell(name, rows.get(row)) for name, rows in found.items()]
         if row == "contrastive":
             lines.append(_byol_a(found))
         lines.append(line([row, *cells]))
@@ -119,17 +120,6 @@ def render(results: Path = RESULTS) -> str:
         cells = [_seconds(name, rows.get(row)) for name, rows in found.items()]
         seconds.append(line([row, *cells]))
     return "\n".join([*lines, "", *seconds, "", *_legend(found)])
-
-
-def _score(name: str, records: list[Record] | None) -> str:
-    if not records:
-        return ""
-    data_set = DATA_SETS[name]
-    summary = summarise(records, [data_set.metric])
-    text = score_text(summary, data_set.metric)
-    if summary["n_folds"] < len(data_set.folds):
-        text += f" ({summary['n_folds']} of {len(data_set.folds)} folds)"
-    return text
 
 
 def _seconds(name: str, records: list[Record] | None) -> str:

@@ -7,8 +7,10 @@ Two figures, both from one run on the same machine and thread count:
   at full resolution, whose views are augmented clip by clip in a Python loop.
 - The share of one `fit` that is spent in the network itself, by the standard library's profiler.
 
-Run with ``python benchmarks/training_speed.py``; what it prints is also written, as JSON, to
-benchmarks/results/training_speed.json.
+What it prints is also written, as JSON, to benchmarks/results/training_speed.json::
+
+    python benchmarks/training_speed.py
+    python benchmarks/training_speed.py --table
 """
 
 import argparse
@@ -27,6 +29,18 @@ from typing import Any
 
 import numpy as np
 import torch
+from _common import (
+    NOTHING_STORED,
+    README,
+    ROOT,
+    Marked,
+    environment,
+    head,
+    line,
+    made_by,
+    read_json,
+    write_json,
+)
 from torch import Tensor, nn
 
 from audiorep import ContrastiveAudioEncoder
@@ -35,10 +49,11 @@ from audiorep._contrastive import MAX_TIME_STRETCH, ContrastiveObjective, ConvWi
 from audiorep._log_mels import LogMels
 from audiorep._training import autocast, resolve_precision, seeded
 from audiorep.augmentations._views import FrozenChain, make_augmentation
-from audiorep.evaluation._environment import machine, versions
 from audiorep.nn import NTXentLoss, ProjectionHead
 
-RESULT = Path(__file__).resolve().parent / "results" / "training_speed.json"
+RESULT = ROOT / "benchmarks" / "results" / "training_speed.json"
+PLACE = Marked("<!-- training speed: begin -->", "<!-- training speed: end -->")
+COMMAND = "python benchmarks/training_speed.py"
 N_CLIPS, SECONDS, SAMPLE_RATE = 320, 5, 16000  # like the training side of a fold of ESC-10
 CPU = torch.device("cpu")
 
@@ -174,12 +189,44 @@ def seconds_in(found: Any, function: Callable[..., Any]) -> float:
     return float(found.stats[code.co_filename, code.co_firstlineno, code.co_name][cumulative])
 
 
+# ---------------------------------------------------------------------- the table
+
+
+def render(result: Path = RESULT) -> str:
+    """Return the README's tables, made from the stored result alone."""
+    found = read_json(result)
+    if found is None:
+        return NOTHING_STORED
+    rates, parts = found["views_per_second"], dict(found["fit_seconds"])
+    lines = head(["a training step", "views per second"])
+    lines.append(line(["full resolution, views clip by clip", f"{rates['usual']:.0f}"]))
+    lines.append(line(["contrastive, default parameters", f"{rates['ours']:.0f}"]))
+    lines += ["", *head(["where the time of one fit goes", "seconds", "share"])]
+    whole = parts.pop("all")
+    parts["else"] = whole - sum(parts.values())
+    lines += [line([n, f"{s:.1f}", f"{100 * s / whole:.1f} %"]) for n, s in parts.items()]
+    legend = (
+        f"Faster by {found['ratio']:.1f} times, {found['threads']} thread"
+        f"{'s' * (found['threads'] > 1)}, {found['precision'].removeprefix('torch.')}. Of the "
+        f"{whole:.1f} s of a fit {100 * found['share_of_network']:.1f} % are the network's."
+    )
+    return "\n".join(
+        [*lines, "", legend, "", made_by(f"`{COMMAND}` and `{COMMAND} --table`", [found])]
+    )
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--repeats", type=int, default=5, help="steps of each kind (default: 5)")
     parser.add_argument("--threads", type=int, default=1, help="threads of torch (default: 1)")
+    parser.add_argument("--table", action="store_true", help="measure nothing; write the tables")
     options = parser.parse_args(arguments)
+    if options.table:
+        PLACE.write(README, render())
+        return 0
     torch.set_num_threads(options.threads)
     waveforms = np.random.default_rng(0).normal(0, 0.1, (N_CLIPS, SECONDS * SAMPLE_RATE))
     defaults = ContrastiveAudioEncoder()
@@ -200,11 +247,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "share_of_network": network / parts["all"],
         "threads": options.threads,
         "precision": str(resolve_precision("auto", CPU)),
-        "machine": machine(),
-        "versions": versions(),
+        **environment(),
     }
-    RESULT.parent.mkdir(exist_ok=True)
-    RESULT.write_text(json.dumps(result, indent=1) + "\n")
+    write_json(RESULT, result)
     print(json.dumps(result, indent=1))
     return 0
 

@@ -1,5 +1,6 @@
 """Fixtures that several test modules use."""
 
+import importlib
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,18 @@ def shared_data():
     if not _SHARED.is_dir():
         pytest.skip("needs the recordings in ../shared/data, which are not shipped")
     return _SHARED
+
+
+@pytest.fixture(scope="session")
+def benchmark_script():
+    """Function that returns a benchmark as a module, its folder looked into as when it is run."""
+
+    def script(name):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.syspath_prepend(Path(__file__).resolve().parent.parent / "benchmarks")
+            return importlib.import_module(name)
+
+    return script
 
 
 @pytest.fixture

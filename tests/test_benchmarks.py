@@ -1,4 +1,4 @@
-"""Benchmarks: the README shows what is stored, and nothing else."""
+"""Benchmarks: tables are made from what is stored, and runs go on."""
 
 import importlib
 import json
@@ -40,7 +40,19 @@ def few_labels():
     return script("label_efficiency")
 
 
-@pytest.fixture(params=["linear_evaluation", "label_efficiency", "ablation", "code_likelihood"])
+TABLES = (
+    "ablation",
+    "code_likelihood",
+    "label_efficiency",
+    "linear_evaluation",
+    "peers",
+    "sampling",
+    "throughput",
+    "training_speed",
+)
+
+
+@pytest.fixture(params=TABLES)
 def with_table(request):
     return script(request.param)
 
@@ -92,25 +104,13 @@ def record(encoder, fold, seed, score, settings="new", **others):
     }
 
 
-def test_the_readme_shows_the_stored_results(with_table):
-    shown = with_table.PLACE.read(with_table.README)
-    if shown is None:
-        pytest.skip(f"the README has no {with_table.PLACE.begin} yet")
-    table = with_table.render()
-    if table == with_table.NOTHING_STORED:
-        assert not any(character.isdigit() for character in shown)
-    else:
-        assert shown == table
-
-
 def test_without_results_the_table_says_so(with_table, tmp_path):
     assert with_table.render(tmp_path) == "No results are stored yet."
 
 
 def test_every_table_has_a_place_of_its_own():
-    names = ("linear_evaluation", "label_efficiency", "ablation", "code_likelihood")
-    markers = [marker for name in names for marker in script(name).PLACE]
-    assert len(set(markers)) == 2 * len(names)
+    markers = [marker for name in TABLES for marker in script(name).PLACE]
+    assert len(set(markers)) == 2 * len(TABLES)
 
 
 def test_the_command_line_writes_the_table(with_table, tmp_path, monkeypatch):
@@ -288,9 +288,17 @@ def test_the_table_of_bits_is_made_from_stored_results(likelihood, tmp_path):
     assert "on abacus, 2 cores; audiorep 0; commit abc." in table
 
 
-def test_both_ways_of_drawing_agree(capsys):
-    assert script("sampling").main(["--codes", "60", "--repeats", "1"]) == 0
-    assert "the same codes    yes" in capsys.readouterr().out
+def test_both_ways_of_drawing_agree(tmp_path, monkeypatch, capsys):
+    sampling = script("sampling")
+    monkeypatch.setattr(sampling, "RESULT", tmp_path / "results" / "sampling.json")
+    assert sampling.main(["--codes", "60", "--repeats", "1"]) == 0
+    table = sampling.render(sampling.RESULT)
+    assert capsys.readouterr().out == table + "\n"
+    found = json.loads(sampling.RESULT.read_text())
+    assert found["same"]
+    assert found["n_different"] > 1
+    assert f"| without | {found['seconds']['without']:.2f} |" in table
+    assert f"Faster by {found['ratio']:.1f} times; the codes are the same" in table
 
 
 # ---------------------------------------------------------------------- ablation
@@ -419,3 +427,7 @@ def test_what_is_measured_of_a_fit(speed, tmp_path, monkeypatch, capsys):
     assert sum(parts.values()) < total
     assert 0 < result["share_of_network"] < 1
     assert result["ratio"] > 0
+    table = speed.render(speed.RESULT)
+    assert f"Faster by {result['ratio']:.1f} times, 1 thread" in table
+    shares = [line.split(" | ")[-1] for line in table.splitlines() if line.endswith(" % |")]
+    assert sum(float(share.split()[0]) for share in shares) == pytest.approx(100, abs=0.5)

@@ -1,0 +1,135 @@
+"""benchmarks/throughput.py: what is measured, how, and what the README is told."""
+
+import argparse
+import json
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+
+
+@pytest.fixture(scope="module")
+def throughput(benchmark_script):
+    return benchmark_script("throughput")
+
+
+@pytest.fixture(scope="module")
+def options():
+    return argparse.Namespace(
+        clips=16, duration=0.5, threads=[1, 2], peers=["mfcc"], data=None, repeats=2, cache=None
+    )
+
+
+@pytest.fixture
+def stored(throughput, options, tmp_path):
+    """A result in which everything takes a millisecond for each second of sound and each thread."""
+    seconds = {"main": 0.5}
+    results = [
+        {
+            **job._asdict(),
+            "seconds": [1e-3 * job.n_clips * seconds.get(job.clips, 0) or 1e-3 * float(job.clips)],
+            "peak_memory": 200.0,
+        }
+        for job in throughput.jobs(options)
+    ]
+    found = {
+        "source": "synthetic notes",
+        "n_clips": 16,
+        "clip_seconds": 0.5,
+        "results": results,
+        "peer_versions": {"librosa": "1.0"},
+        "versions": {"audiorep": "0"},
+        "machine": {"processor": "abacus", "n_cores": 2},
+    }
+    path = tmp_path / "throughput.json"
+    path.write_text(json.dumps(found))
+    return path
+
+
+def test_what_is_compared_is_measured_on_the_same_clips(throughput, options):
+    jobs = throughput.jobs(options)
+    compared = [job for job in jobs if job.part == "transform" and job.device == "cpu"]
+    rows = [throughput.FLOOR, *throughput.ENCODERS, "mfcc"]
+    assert [(job.row, job.threads) for job in compared] == [(r, n) for n in (1, 2) for r in rows]
+    assert {(job.clips, job.n_clips) for job in compared} == {("main", 16)}
+    assert {job.n_clips for job in jobs if job.part == "number"} == {2, 4, 8, 16}
+    assert {job.clips for job in jobs if job.part == "length"} == {"1", "2", "4", "8"}
+    assert len({str(job) for job in jobs}) == len(jobs)
+
+
+def test_the_tables_of_a_result(throughput, stored):
+    table = throughput.render(stored)
+    assert f"| {throughput.FLOOR} | cpu | 2 | 2000.0 | 0.2778 | 200 | 1.0 |" in table
+    assert "| MFCC, deltas: librosa | cpu | 1 | 2000.0 | 0.2778 | 200 | 1.0 |" in table
+    assert "| clips per second, by clips per call | 1 | 8 | 64 |" in table
+    assert "batch_size 128 | precision float32 | precision bfloat16 |" in table
+    assert "8.0 times as many clips | 8.0 times as long clips |" in table
+    assert "| contrastive, transform | 8.0 | 8.0 |" in table
+    assert "Peers: librosa 1.0." in table
+    assert "on abacus, 2 cores; audiorep 0; commit unknown." in table
+
+
+def test_a_ratio_is_that_of_its_own_round(throughput, stored):
+    found = json.loads(stored.read_text())
+    for result in found["results"]:
+        if result["part"] == "transform":
+            slow = 3 if result["row"] == "contrastive" else 1
+            result["seconds"] = [slow * 1.0, slow * 100.0, slow * 2.0]
+    stored.write_text(json.dumps(found))
+    assert "| contrastive | cpu | 1 | 2.7 | 0.0004 | 200 | 3.0 |" in throughput.render(stored)
+
+
+def test_the_figure_has_two_panels_with_every_curve(throughput, stored, tmp_path, monkeypatch):
+    figures = []
+    monkeypatch.setattr(plt, "close", figures.append)
+    throughput.draw(json.loads(stored.read_text()), tmp_path / "growth.png")
+    monkeypatch.undo()
+    axes = figures[0].axes
+    plt.close(figures[0])
+    assert [len(ax.lines) for ax in axes] == [len(throughput.GROWING)] * 2
+    assert list(axes[0].lines[0].get_xdata()) == [2, 4, 8, 16]
+    assert np.ptp(plt.imread(tmp_path / "growth.png")[..., :3]) > 0.5
+
+
+@pytest.mark.parametrize("task", ["floor", "transform", "fit"])
+def test_a_measurement(throughput, options, task, tmp_path):
+    files = throughput.write_notes(tmp_path / "notes", 6, 0.2)
+    job = {"row": "contrastive", "task": task, "threads": torch.get_num_threads(), "files": files}
+    job |= {"device": "cpu", "per_call": 4, "parameters": {"n_epochs": 0}, "encoder": None}
+    if task == "floor":
+        job |= {"row": throughput.FLOOR, "task": "transform"}
+    elif task == "transform":
+        job["encoder"] = throughput.save_encoders(tmp_path, files)["contrastive"]
+        assert [len(rows) for rows in throughput.work_of(job)()] == [4, 2]
+    else:
+        assert throughput.work_of(job)().n_epochs == 0
+    found = throughput.measure(job)
+    assert found["seconds"] > 0
+    assert found["peak_memory"] > 50
+
+
+def test_a_run_takes_turns(throughput, tmp_path, monkeypatch, capsys):
+    """Two rounds of two jobs in processes of their own, one of which is done once."""
+    jobs = [
+        throughput.Job("transform", throughput.FLOOR, "transform", "main", 8),
+        throughput.Job("fit", "contrastive", "fit", "1", 8, parameters={"n_epochs": 0}),
+    ]
+    monkeypatch.setattr(throughput, "jobs", lambda options: jobs)
+    for name in ("render", "draw"):
+        monkeypatch.setattr(throughput, name, lambda *arguments: "drawn")
+    monkeypatch.setattr(throughput, "save_encoders", lambda *arguments: {})
+    monkeypatch.setattr(throughput, "RESULT", tmp_path / "results" / "throughput.json")
+    monkeypatch.setattr(throughput, "FACTORS", (1,))
+    call = ["--clips", "8", "--duration", "0.2", "--repeats", "2"]
+    assert throughput.main(call) == 0
+    found = json.loads(throughput.RESULT.read_text())
+    assert [len(result["seconds"]) for result in found["results"]] == [2, 1]
+    assert found["clip_seconds"] == pytest.approx(0.2)
+    assert str(tmp_path) not in throughput.RESULT.read_text()
+    shown = [line.split(": ")[0] for line in capsys.readouterr().err.splitlines()]
+    assert shown == ["round 1, 1/2", "round 1, 2/2", "round 2, 1/2"]
