@@ -12,12 +12,13 @@ from audiorep._log_mels import Window
 
 @dataclass
 class WindowStatistics:
-    """Sums and maxima over time: of every part of the clip, and of the changes in between.
+    """Sums and maxima over time, of the clip, of its parts, and of the changes in between.
 
     Parameters
     ----------
     count : ndarray of shape (n_parts, 1)
-    total, squares, maximum : ndarray of shape (n_parts, n_channels)
+    total : ndarray of shape (n_parts, n_channels)
+    squares, maximum : ndarray of shape (n_channels,)
     n_changes : ndarray of shape (1,)
     change : ndarray of shape (n_channels,)
         Sum of the absolute differences from one position to the next.
@@ -48,10 +49,10 @@ class WindowStatistics:
         """
         count, total = self.count.sum(0), self.total.sum(0)
         mean = total / count
-        variance = np.maximum(self.squares.sum(0) / count - mean**2, 0.0)
+        variance = np.maximum(self.squares / count - mean**2, 0.0)
         parts = np.where(self.count > 0, self.total / np.maximum(self.count, 1), mean)
         change = self.change / np.maximum(self.n_changes, 1)
-        return [np.sqrt(variance), self.maximum.max(0), change, parts.ravel()]
+        return [np.sqrt(variance), self.maximum, change, parts.ravel()]
 
 
 def position_parts(
@@ -99,19 +100,18 @@ def window_statistics(features: Tensor, parts: Tensor) -> list[WindowStatistics]
         One per window.
     """
     parts = parts.to(features.device)
-    columns = features.transpose(1, 2)
-    maxima = [
-        features.masked_fill(parts[:, p, None] == 0, -torch.inf).amax(2)
-        for p in range(parts.shape[1])
-    ]
     valid = parts.sum(1)
+    # Most windows lie within their clip, and need no copy.
+    inside = features
+    if not valid.all():
+        inside = features.masked_fill(valid[:, None] == 0, -torch.inf)
     both_valid = valid[:, 1:] * valid[:, :-1]
-    changes = (features[:, :, 1:] - features[:, :, :-1]).abs()
+    changes = (features[:, :, 1:] - features[:, :, :-1]).abs_()
     reduced = (
         parts.sum(2, keepdim=True),
-        torch.bmm(parts, columns),
-        torch.bmm(parts, columns.square()),
-        torch.stack(maxima, 1),
+        torch.bmm(parts, features.transpose(1, 2)),
+        torch.bmm(features.square(), valid[:, :, None])[:, :, 0],
+        inside.amax(2),
         both_valid.sum(1, keepdim=True),
         torch.bmm(changes, both_valid[:, :, None])[:, :, 0],
     )

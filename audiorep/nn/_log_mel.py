@@ -108,16 +108,18 @@ class LogMel(nn.Module):
         yield self._frames(torch.cat((rest, half) if held is None else (rest, held, half)))
 
     def _frames(self, padded: Tensor) -> Tensor:
-        power = torchaudio.functional.spectrogram(
+        spectrum = torchaudio.functional.spectrogram(
             padded,
             pad=0,
             window=self.window,
             n_fft=self.n_fft,
             hop_length=self.hop_length,
             win_length=self.n_fft,
-            power=2.0,
+            power=None,
             normalized=False,
             center=False,
         )
+        # Several times faster than the square of the absolute value, which takes a root first.
+        power = spectrum.real.square() + spectrum.imag.square()
         mel = torch.matmul(power.transpose(-1, -2), self.filters).transpose(-1, -2)
         return torch.log(mel + POWER_FLOOR)
