@@ -1,10 +1,10 @@
-"""What does each part of ContrastiveAudioEncoder bring? One thing is changed at a time.
+"""What does each part of the encoders bring? One thing is changed at a time.
 
-Every row is the encoder with default parameters but for one part. A row's score is the mean over
+Every row is an encoder with default parameters but for one part. A row's score is the mean over
 the folds that were run; the last column is the mean over the sets, less that of the defaults.
-What the classes below do is not part of the key that results are stored under: to change one means
-to delete its results. Every result is stored in benchmarks/results/ablation as soon as it is
-there::
+Rows that differ in what is read out alone share one training. What the classes below do is not part
+of the key that results are stored under: to change one means to delete its results. Every result is
+stored in benchmarks/results/ablation as soon as it is there::
 
     python benchmarks/ablation.py --sets esc10 fsdd drums --folds 2 s2
     python benchmarks/ablation.py --table
@@ -16,7 +16,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import joblib
 import numpy as np
+import numpy.typing as npt
+import torch
 from _common import (
     DATA_SETS,
     NOTHING_STORED,
@@ -36,12 +39,14 @@ from _common import (
 )
 from torch import Tensor
 
-from audiorep import ContrastiveAudioEncoder
-from audiorep._contrastive import ConvWindowEncoder
-from audiorep._readout import ReadOut
+from audiorep import ContrastiveAudioEncoder, VQTransformerEncoder
+from audiorep._base import BaseAudioEncoder
+from audiorep._readout import FloatArray, ReadOut
+from audiorep._vq_window_encoder import VQWindowEncoder
 from audiorep.augmentations import (
     BackgroundMixing,
     RandomEqualizer,
+    RandomFloor,
     RandomResample,
     StyleMixing,
     ViewAugmentation,
@@ -53,69 +58,242 @@ from audiorep.nn import WindowEncoder
 RESULTS = ROOT / "benchmarks" / "results" / "ablation"
 PLACE = Marked("<!-- ablation: begin -->", "<!-- ablation: end -->")
 COMMAND = "python benchmarks/ablation.py"
-DEFAULTS = "defaults"
 FOLDS = ("2", "s2")  # one a set; the defaults were chosen by looking at others too
 
+_FLOORS, _STATISTICS = 2, 4  # of every map, in the order in which they are pooled
 
-class StandardisedStatistics(ContrastiveAudioEncoder):
+
+# ---------------------------------------------------------------------- one training, many rows
+
+_TRAINED: dict[str, tuple[dict[str, Tensor], Any]] = {}
+
+
+class SharedTraining(BaseAudioEncoder):
+    """Trains once for all rows with the same parameters and clips."""
+
+    def _trained(self, training_set: Any, settings: Any, train: Any) -> Any:
+        frames = training_set.log_mels.frames.numpy()
+        key = joblib.hash((self.get_params(), sorted(settings.items()), frames))
+        if key not in _TRAINED:
+            module, history = super()._trained(training_set, settings, train)
+            _TRAINED[key] = module.state_dict(), history
+        weights, history = _TRAINED[key]
+        module = self._build(settings)
+        module.load_state_dict(weights)
+        return module.eval().requires_grad_(False), history
+
+
+class ChosenBlocks(ReadOut):
+    """Read out some statistics of some maps at some floors.
+
+    Parameters
+    ----------
+    n_maps : int
+        Feature maps of the encoder.
+    maps, floors : sequence of int, default=None
+        Which are kept; None means all.
+    power : float, default=0.25
+        As for `ReadOut`.
+    """
+
+    def __init__(
+        self,
+        n_maps: int,
+        maps: Sequence[int] | None = None,
+        floors: Sequence[int] | None = None,
+        power: float = 0.25,
+    ) -> None:
+        super().__init__(power=power)
+        self.n_maps, self.maps, self.floors = n_maps, maps, floors
+
+    def fit(self, pooled: FloatArray, block_sizes: Sequence[int] | None = None) -> "ChosenBlocks":
+        """Learn from the chosen blocks."""
+        assert block_sizes is not None
+        assert len(block_sizes) == _FLOORS * self.n_maps * _STATISTICS
+        block = np.arange(len(block_sizes)).reshape(_FLOORS, self.n_maps, _STATISTICS)
+        floors = range(_FLOORS) if self.floors is None else self.floors
+        maps = range(self.n_maps) if self.maps is None else self.maps
+        chosen = block[np.ix_(list(floors), list(maps))].ravel()
+        columns = np.split(np.arange(pooled.shape[1]), np.cumsum(block_sizes)[:-1])
+        self.columns: npt.NDArray[np.int64] = np.concatenate([columns[i] for i in chosen])
+        super().fit(pooled[:, self.columns], [block_sizes[i] for i in chosen])
+        return self
+
+    def transform(self, pooled: FloatArray) -> FloatArray:
+        """Return features from the chosen blocks."""
+        return super().transform(pooled[:, self.columns])
+
+
+# ---------------------------------------------------------------------- ContrastiveAudioEncoder
+
+
+class Contrastive(SharedTraining, ContrastiveAudioEncoder):
+    """The encoder, with a read-out that a row may choose: maps are log-mels and three stages."""
+
+    def _make_readout(self) -> ReadOut:
+        return ChosenBlocks(4)
+
+
+class SpectrogramOnly(Contrastive):
+    """Features of the log-mels alone: nothing of the network."""
+
+    def _make_readout(self) -> ReadOut:
+        return ChosenBlocks(4, maps=[0])
+
+
+class DeepestOnly(Contrastive):
+    """Features of the deepest stage alone."""
+
+    def _make_readout(self) -> ReadOut:
+        return ChosenBlocks(4, maps=[3])
+
+
+class LowFloorOnly(Contrastive):
+    """Every clip is heard once, with its floor 80 dB down."""
+
+    def _make_readout(self) -> ReadOut:
+        return ChosenBlocks(4, floors=[0])
+
+
+class RaisedFloorOnly(Contrastive):
+    """Every clip is heard once, with its floor 50 dB down."""
+
+    def _make_readout(self) -> ReadOut:
+        return ChosenBlocks(4, floors=[1])
+
+
+class NotLevelled(Contrastive):
     """The read-out leaves the spread along principal axes as it is."""
 
     def _make_readout(self) -> ReadOut:
-        return ReadOut(power=0.0)
+        return ChosenBlocks(4, power=0.0)
 
 
-class WhitenedStatistics(ContrastiveAudioEncoder):
+class Whitened(Contrastive):
     """The read-out makes the spread along all principal axes equal."""
 
     def _make_readout(self) -> ReadOut:
-        return ReadOut(power=1.0)
+        return ChosenBlocks(4, power=1.0)
 
 
-class WholeClipMeans(ContrastiveAudioEncoder):
+class WholeClipMeans(Contrastive):
     """Means over the whole clip instead of its thirds."""
 
     _n_parts = 1
-
-
-class DeepestMap(ConvWindowEncoder):
-    """Features of the deepest stage alone."""
-
-    def feature_maps(self, log_mel: Tensor, n_valid: Tensor) -> list[Tensor]:
-        """Return the last map only."""
-        return super().feature_maps(log_mel, n_valid)[-1:]
-
-
-class DeepestOnly(ContrastiveAudioEncoder):
-    """Features of the deepest stage alone."""
-
-    @staticmethod
-    def _build(settings: dict[str, Any]) -> WindowEncoder:
-        return DeepestMap(**settings)
 
 
 def _views_without(kind: type) -> list[Any]:
     return [part for part in ViewAugmentation() if not isinstance(part, kind)]
 
 
-def entries() -> dict[str, Any]:
+def contrastive_entries() -> dict[str, Any]:
     """Return the encoder with default parameters, and its variants; no name has a comma."""
-    encoder = ContrastiveAudioEncoder
     return {
-        DEFAULTS: encoder(),
-        "random weights": encoder(n_epochs=0),
-        "crops only": encoder(augmentation=[]),
-        "without pitch shift": encoder(augmentation=_views_without(RandomResample)),
-        "without equaliser": encoder(augmentation=_views_without(RandomEqualizer)),
-        "without background": encoder(augmentation=_views_without(BackgroundMixing)),
-        "with style mixing": encoder(augmentation=[*ViewAugmentation(), StyleMixing()]),
-        "temperature 0.5": encoder(temperature=0.5),
-        "NT-Xent not decoupled": encoder(decoupled=False),
-        "width 64": encoder(width=64),
-        "deepest stage only": DeepestOnly(),
+        "contrastive": Contrastive(),
+        "random weights": Contrastive(n_epochs=0),
+        "spectrogram alone": SpectrogramOnly(),
+        "deepest stage alone": DeepestOnly(),
+        "low floor alone": LowFloorOnly(),
+        "raised floor alone": RaisedFloorOnly(),
         "means of the whole clip": WholeClipMeans(),
-        "principal axes not levelled": StandardisedStatistics(),
-        "principal axes whitened": WhitenedStatistics(),
+        "principal axes not levelled": NotLevelled(),
+        "principal axes whitened": Whitened(),
+        "crops only": Contrastive(augmentation=[]),
+        "without random floor": Contrastive(augmentation=_views_without(RandomFloor)),
+        "without pitch shift": Contrastive(augmentation=_views_without(RandomResample)),
+        "without equaliser": Contrastive(augmentation=_views_without(RandomEqualizer)),
+        "without background": Contrastive(augmentation=_views_without(BackgroundMixing)),
+        "with style mixing": Contrastive(augmentation=[*ViewAugmentation(), StyleMixing()]),
+        "temperature 0.5": Contrastive(temperature=0.5),
+        "NT-Xent not decoupled": Contrastive(decoupled=False),
+        "width 64": Contrastive(width=64),
     }
+
+
+# ---------------------------------------------------------------------- VQTransformerEncoder
+
+
+class VQ(SharedTraining, VQTransformerEncoder):
+    """The encoder, with a read-out that a row may choose.
+
+    Its maps are log-mels, the bottleneck, the stem's three stages, the tokens, and the first and
+    the last block of the transformer.
+    """
+
+    def _make_readout(self) -> ReadOut:
+        return ChosenBlocks(8, power=0.5)
+
+
+class BottleneckOnly(VQ):
+    """Features of the bottleneck of the autoencoder alone."""
+
+    def _make_readout(self) -> ReadOut:
+        return ChosenBlocks(8, maps=[1], power=0.5)
+
+
+class StemOnly(VQ):
+    """Features of the stem's stages alone."""
+
+    def _make_readout(self) -> ReadOut:
+        return ChosenBlocks(8, maps=[2, 3, 4], power=0.5)
+
+
+class TransformerOnly(VQ):
+    """Features of the tokens and of the blocks alone."""
+
+    def _make_readout(self) -> ReadOut:
+        return ChosenBlocks(8, maps=[5, 6, 7], power=0.5)
+
+
+class LastBlockOnly(VQ):
+    """Features of the last block alone."""
+
+    def _make_readout(self) -> ReadOut:
+        return ChosenBlocks(8, maps=[7], power=0.5)
+
+
+class Histogram(VQWindowEncoder):
+    """What is pooled over time is which codes there are, and nothing else."""
+
+    def feature_maps(self, log_mel: Tensor, n_valid: Tensor) -> list[Tensor]:
+        """Return the share of each code among the bands of a step, (batch, n_codes, n_steps)."""
+        codes = self.tokenizer.encode(self.listen(log_mel, n_valid))
+        one_hot = torch.nn.functional.one_hot(codes, len(self.tokenizer.codebook))
+        return [one_hot.float().mean(2).transpose(1, 2)]
+
+
+class CodesOnly(VQ):
+    """Features of the codes alone."""
+
+    @staticmethod
+    def _build(settings: dict[str, Any]) -> WindowEncoder:
+        return Histogram(**settings)
+
+    def _make_readout(self) -> ReadOut:
+        return ChosenBlocks(1, power=0.5)
+
+
+def vq_entries() -> dict[str, Any]:
+    """Return the encoder with default parameters, and its variants; no name has a comma."""
+    return {
+        "VQ-transformer": VQ(),
+        "VQ: random weights": VQ(n_epochs=0),
+        "VQ: codes alone": CodesOnly(),
+        "VQ: bottleneck alone": BottleneckOnly(),
+        "VQ: stem alone": StemOnly(),
+        "VQ: tokens and blocks alone": TransformerOnly(),
+        "VQ: last block alone": LastBlockOnly(),
+    }
+
+
+def groups() -> list[dict[str, Any]]:
+    """Return the rows of each encoder; the first of a group are the defaults."""
+    return [contrastive_entries(), vq_entries()]
+
+
+def entries() -> dict[str, Any]:
+    """Return all rows."""
+    return {name: encoder for group in groups() for name, encoder in group.items()}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -166,12 +344,17 @@ def render(results: Path = RESULTS) -> str:
     if not found:
         return NOTHING_STORED
     titles = [f"{DATA_SETS[name].title}, {metric_name(name)}" for name in found]
-    lines = head(["ContrastiveAudioEncoder", *titles, "mean, less that of the defaults"])
-    base = _scores(found, DEFAULTS)
-    for row in entries():
-        scores = _scores(found, row)
-        cells = ["" if score is None else f"{score:.1f}" for score in scores]
-        lines.append(line([row, *cells, _difference(row, scores, base)]))
+    lines = head(["", *titles, "mean, less that of the defaults"])
+    for group in groups():
+        defaults = next(iter(group))
+        base = _scores(found, defaults)
+        for row in group:
+            scores = _scores(found, row)
+            cells = ["" if score is None else f"{score:.1f}" for score in scores]
+            difference = "" if row == defaults else _difference(scores, base)
+            name = f"**{row}**, defaults" if row == defaults else row
+            if any(cells):
+                lines.append(line([name, *cells, difference]))
     records = [r for rows in found.values() for row in rows.values() for r in row]
     folds = sorted({record["fold"] for record in records})
     seeds = sorted({r["seed"] for r in records if r["encoder"] != CHANCE})
@@ -195,11 +378,9 @@ def _scores(found: dict[str, Rows], row: str) -> list[float | None]:
     ]
 
 
-def _difference(row: str, scores: list[float | None], base: list[float | None]) -> str:
+def _difference(scores: list[float | None], base: list[float | None]) -> str:
     pairs = [(a, b) for a, b in zip(scores, base, strict=True) if a is not None and b is not None]
-    if row == DEFAULTS or not pairs:
-        return ""
-    return f"{np.mean([a - b for a, b in pairs]):+.1f}"
+    return f"{np.mean([a - b for a, b in pairs]):+.1f}" if pairs else ""
 
 
 if __name__ == "__main__":

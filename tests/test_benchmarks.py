@@ -16,6 +16,7 @@ import soundfile
 import torch
 from sklearn.base import clone
 
+from audiorep import ContrastiveAudioEncoder
 from audiorep._log_mels import LogMels
 from audiorep.datasets import make_instrument_notes
 from audiorep.evaluation._store import describe
@@ -305,7 +306,10 @@ def test_both_ways_of_drawing_agree(tmp_path, monkeypatch, capsys):
 
 
 def test_the_table_of_parts_compares_with_the_defaults(ablation, tmp_path):
-    scores = {"esc10": {"defaults": 0.9, "random weights": 0.7}, "drums": {"defaults": 0.6}}
+    scores = {
+        "esc10": {"contrastive": 0.9, "random weights": 0.7, "VQ-transformer": 0.8},
+        "drums": {"contrastive": 0.6, "VQ: codes alone": 0.5},
+    }
     for name, rows in scores.items():
         store = ablation.ResultStore(tmp_path / f"{name}.jsonl", notes={"commit": "abc"})
         store.append(record("chance", "2", None, 0.1))
@@ -315,16 +319,18 @@ def test_the_table_of_parts_compares_with_the_defaults(ablation, tmp_path):
             store.append(record(row, "2", 1, score + 0.02))
     table = ablation.render(tmp_path)
     assert "| ESC-10, accuracy | drums, UAR | mean, less that of the defaults |" in table
-    assert "| defaults | 90.0 | 60.0 |  |" in table
-    # The drums, where the row has no result yet, do not count.
+    assert "| **contrastive**, defaults | 90.0 | 60.0 |  |" in table
+    # The drums, where the row has no result yet, do not count; nor do rows without any.
     assert "| random weights | 70.0 |  | -20.0 |" in table
-    assert "| width 64 |  |  |  |" in table
+    assert "| **VQ-transformer**, defaults | 80.0 |  |  |" in table
+    assert "| VQ: codes alone |  | 50.0 |  |" in table
+    assert "width 64" not in table
     assert "the folds 2 only, seeds 0, 1." in table
     assert "on abacus, 2 cores; audiorep 0; commit abc." in table
 
 
 def test_differences_are_means_over_sets(ablation):
-    assert ablation._difference("width 64", [91.0, 62.0, None], [90.0, 60.0, 50.0]) == "+1.5"
+    assert ablation._difference([91.0, 62.0, None], [90.0, 60.0, 50.0]) == "+1.5"
 
 
 def test_every_row_differs_from_the_others_and_can_be_asked_for(ablation):
@@ -334,31 +340,53 @@ def test_every_row_differs_from_the_others_and_can_be_asked_for(ablation):
     assert list(ablation.chosen_entries(None)) == list(rows)
     for name in rows:
         assert list(ablation.chosen_entries(ablation.names_of(name))) == [name]
-    with pytest.raises(ValueError, match="no row 'contrastive'; choose among defaults, random"):
+    with pytest.raises(ValueError, match="no row 'defaults'; choose among contrastive, random"):
         ablation.chosen_entries(["defaults", "contrastive"])
 
 
-def test_variants_change_what_they_say(ablation):
+@pytest.fixture(scope="module")
+def fitted_rows(ablation):
+    """Every row, fitted without training on the same clips."""
     clips = make_instrument_notes(8, duration=0.2, random_state=0).data
-    rows = ablation.entries()
+    small = {"contrastive": {"width": 4}, "VQ": {"width": 64, "n_codes": 16, "n_layers": 2}}
+    return {
+        name: clone(row)
+        .set_params(n_epochs=0, random_state=0, **small["VQ" if "VQ" in name else "contrastive"])
+        .fit(clips)
+        for name, row in ablation.entries().items()
+    }
 
-    def fitted(name):
-        return clone(rows[name]).set_params(n_epochs=0, width=4, random_state=0).fit(clips)
 
-    defaults = fitted("defaults")
-    windows = torch.zeros(1, 64, 96), torch.tensor([96])
-    maps = defaults.module_.feature_maps(*windows)
-    (deepest,) = fitted("deepest stage only").module_.feature_maps(*windows)
-    assert len(maps) == 4
-    assert deepest.shape == maps[-1].shape
+def test_variants_change_what_they_say(ablation, fitted_rows):
+    def columns(name):
+        return len(fitted_rows[name].readout_.mean)
+
+    every = columns("contrastive")
+    assert columns("low floor alone") == columns("raised floor alone") == every // 2
     # Of three means one is left, of six statistics four.
-    n_statistics = len(fitted("means of the whole clip").readout_.mean)
-    assert n_statistics == len(defaults.readout_.mean) * 4 // 6
-    assert fitted("principal axes not levelled").readout_.power == 0
-    assert fitted("principal axes whitened").readout_.power == 1
+    assert columns("means of the whole clip") == every * 4 // 6
+    assert columns("spectrogram alone") == 2 * 6 * 64
+    assert columns("deepest stage alone") == 2 * 6 * (4 * 4) * 4  # filters by bands
+    assert fitted_rows["principal axes not levelled"].readout_.power == 0
+    assert fitted_rows["principal axes whitened"].readout_.power == 1
+    assert columns("VQ: codes alone") == 2 * 6 * 16
+    assert columns("VQ: last block alone") == 2 * 6 * 64
+    assert columns("VQ: tokens and blocks alone") == 3 * columns("VQ: last block alone")
+    assert columns("VQ: bottleneck alone") == 2 * 6 * 4 * 64
+    rows = ablation.entries()
     parts = [type(part).__name__ for part in rows["without background"].augmentation]
     assert len(parts) == len(rows["with style mixing"].augmentation) - 2
     assert "BackgroundMixing" not in parts
+
+
+def test_rows_that_train_alike_share_the_training_and_equal_the_encoder(ablation, fitted_rows):
+    clips = make_instrument_notes(8, duration=0.2, random_state=0).data
+    plain = ContrastiveAudioEncoder(n_epochs=0, width=4, random_state=0).fit(clips)
+    shared = fitted_rows["contrastive"]
+    np.testing.assert_array_equal(shared.transform(clips), plain.transform(clips))
+    weights = shared.module_.state_dict()
+    other = fitted_rows["deepest stage alone"].module_.state_dict()
+    assert all(torch.equal(weights[key], other[key]) for key in weights)
 
 
 def test_an_ablation_is_stored(ablation, folder, tmp_path, monkeypatch):

@@ -119,9 +119,9 @@ def fold_bands(stage_map: Tensor, n_bands: int) -> Tensor:
     -------
     Tensor of shape (batch, n_filters * min(n_bands, n_map_bands), n_positions)
     """
-    n_map_bands, n_positions = stage_map.shape[2:]
+    batch, n_filters, n_map_bands, n_positions = stage_map.shape
     if n_map_bands % n_bands == 0:  # several times faster than what serves any number
-        stage_map = stage_map.unflatten(2, (n_bands, -1)).mean(3)
+        stage_map = stage_map.reshape(batch, n_filters, n_bands, -1, n_positions).mean(3)
     elif n_map_bands > n_bands:
         stage_map = nn.functional.adaptive_avg_pool2d(stage_map, (n_bands, n_positions))
     return stage_map.flatten(1, 2)
