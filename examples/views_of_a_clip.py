@@ -30,7 +30,7 @@ original = log_mel(clips)
 torch.manual_seed(0)
 
 # %%
-# Two rows: the clip, and what each augmentation of log-mels makes of it: of twenty draws the one
+# The clip, and what each augmentation of log-mels makes of it: of twenty draws the one
 # that altered it most.
 
 
