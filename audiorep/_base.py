@@ -154,13 +154,16 @@ class BaseAudioEstimator(BaseEstimator):
             # All headers first: a missing file is found before an hour of work.
             for i in range(len(clips)):
                 clips.check(i)
-        log_mels: list[list[Tensor]] = []  # per clip, its blocks
+        log_mels: list[Tensor] = []
+        block_lengths: list[list[int]] = []
         used: list[int] = []
         errors: list[str] = []
         for i in range(len(clips)):
             try:
                 clips.check(i)
-                log_mels.append(list(levelled_blocks(clips, i, log_mel)))
+                blocks = list(levelled_blocks(clips, i, log_mel))
+                log_mels.append(torch.cat(blocks, dim=1))
+                block_lengths.append([block.shape[1] for block in blocks])
                 used.append(i)
             except (ValueError, OSError) as error:
                 if self.on_error == "raise":
@@ -182,7 +185,6 @@ class BaseAudioEstimator(BaseEstimator):
                 f"Only {len(log_mels)} of {len(clips)} clips can be used, and learning needs two "
                 "at least."
             )
-        block_lengths = [[block.shape[1] for block in blocks] for blocks in log_mels]
         if self.verbose:
             seconds = sum(map(sum, block_lengths)) * self.hop_length / self.sample_rate
             print(
@@ -191,7 +193,7 @@ class BaseAudioEstimator(BaseEstimator):
                 file=sys.stderr,
                 flush=True,
             )
-        return LogMels([torch.cat(blocks, dim=1) for blocks in log_mels], block_lengths), used
+        return LogMels(log_mels, block_lengths), used
 
     def _sources(self, X: Any) -> Iterator[Source]:
         """Validate X, then return its clips' log-mels one by one."""

@@ -5,6 +5,7 @@ import pickle
 import subprocess
 import sys
 import warnings
+import weakref
 from typing import ClassVar
 
 import joblib
@@ -20,7 +21,8 @@ from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.utils.estimator_checks import estimator_checks_generator, parametrize_with_checks
 from torch import nn
 
-from audiorep import ContrastiveAudioEncoder, VQTransformerEncoder
+from audiorep import ContrastiveAudioEncoder, VQTransformerEncoder, _base
+from audiorep._log_mels import LogMels, levelled_blocks
 from audiorep._resampling import resample_blocks
 from audiorep.augmentations import BackgroundMixing, RandomGain, TimeMask, ViewAugmentation
 from audiorep.datasets import load_audio_folder, make_instrument_notes
@@ -132,6 +134,30 @@ def test_fit_transform_is_fit_then_transform_for_clips_of_more_than_a_minute(enc
     clips = [noise, noise[::-1].copy(), noise[:8000]]
     expected = clone(encoder).fit(clips).transform(clips)
     np.testing.assert_array_equal(clone(encoder).fit_transform(clips), expected)
+
+
+def test_fitting_holds_every_log_mel_once_when_it_joins_them(encoder, waveforms, monkeypatch):
+    """Joining takes a copy of all; the blocks that clips came in are gone by then."""
+    blocks = []
+
+    def recorded(*arguments):
+        for block in levelled_blocks(*arguments):
+            blocks.append(weakref.ref(block))
+            yield block
+            del block
+
+    class Joined(LogMels):
+        def __init__(self, *arguments):
+            self.held = [block() is not None for block in blocks]
+            super().__init__(*arguments)
+
+    monkeypatch.setattr("audiorep._clips._BLOCK_SECONDS", 1)
+    monkeypatch.setattr(_base, "levelled_blocks", recorded)
+    monkeypatch.setattr(_base, "LogMels", Joined)
+    joined = encoder._read_training_set(encoder._check_fit(waveforms)).log_mels
+    assert len(joined.held) > len(waveforms)
+    # The last clip's blocks are in the hands of whoever reads.
+    assert not any(joined.held[:-2])
 
 
 def test_fit_transform_is_fit_then_transform(encoder, audio_files):
