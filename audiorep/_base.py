@@ -37,6 +37,7 @@ class TrainingSet(NamedTuple):
 
     log_mels: LogMels
     used: list[int]  # positions in X of the clips that log_mels holds
+    n_frames: list[int]  # how long each of them claims to be, which `transform` goes by
     log_mel_settings: dict[str, int]
     device: torch.device
     dtype: torch.dtype
@@ -120,7 +121,8 @@ class BaseAudioEstimator(BaseEstimator):
             name: getattr(self, name) for name in ("sample_rate", "n_fft", "hop_length", "n_mels")
         }
         log_mels, used = self._read(clips, LogMel(**settings), every_clip)
-        return TrainingSet(log_mels, used, settings, device, dtype)
+        n_frames = [_n_frames(clips, i, self.hop_length) for i in used]
+        return TrainingSet(log_mels, used, n_frames, settings, device, dtype)
 
     def _trained(
         self,
@@ -202,7 +204,7 @@ class BaseAudioEstimator(BaseEstimator):
         lengths = []
         for i in range(len(clips)):
             clips.check(i)
-            lengths.append(clips.n_timesteps(i) // settings["hop_length"] + 1)
+            lengths.append(_n_frames(clips, i, settings["hop_length"]))
         log_mel = LogMel(**settings)
         return (Source(n, levelled_blocks(clips, i, log_mel)) for i, n in enumerate(lengths))
 
@@ -236,6 +238,11 @@ class BaseAudioEstimator(BaseEstimator):
             module.load_state_dict(weights)
             state["module_"] = module.eval().requires_grad_(False)
         super().__setstate__(state)
+
+
+def _n_frames(clips: Clips, i: int, hop_length: int) -> int:
+    """Return how many frames clip `i` has; of a file, by what its header claims."""
+    return clips.n_timesteps(i) // hop_length + 1
 
 
 class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseAudioEstimator):
@@ -320,9 +327,7 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseAu
         module_settings = self._settings()
         module, history = self._trained(training_set, module_settings, self._train)
         log_mels = training_set.log_mels
-        sources = [
-            Source(int(log_mels.lengths[i]), log_mels.blocks(i)) for i in range(len(log_mels))
-        ]
+        sources = [Source(n, log_mels.blocks(i)) for i, n in enumerate(training_set.n_frames)]
         pooled = pool_clips(module, sources, training_set.device, self._n_parts)
         if not np.isfinite(pooled.rows).all():
             raise FloatingPointError(
