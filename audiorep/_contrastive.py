@@ -127,9 +127,11 @@ class ContrastiveObjective(Objective):
 class ContrastiveAudioEncoder(BaseAudioEncoder):
     """Features that tell clips apart whatever their pitch, timbre, tempo and surroundings.
 
-    Views of one clip (two crops, shifted in pitch, stretched, filtered, mixed with others,
-    masked) are pulled together and other clips pushed apart; the features are made of statistics
-    over time of the spectrogram and of the maps of a small convolutional network at every depth.
+    Views of one clip (two crops, with the floor of silence raised, shifted in pitch, stretched,
+    filtered, mixed with others, masked) are pulled together and other clips pushed apart; the
+    features are made of statistics over time of the spectrogram and of the maps of a small
+    convolutional network at every depth. For these, every clip is heard twice: down to 80 dB below
+    its loudest value, and down to 50, where hiss and hum are kept out.
 
     Parameters
     ----------

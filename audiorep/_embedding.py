@@ -72,7 +72,7 @@ class Pooled(NamedTuple):
     """Statistics over time of clips."""
 
     rows: FloatArray  # (n_clips, n_statistics)
-    block_sizes: list[int]  # width of each statistic of each depth
+    block_sizes: list[int]  # width of each statistic, of each depth, first at the lower floor
 
 
 def pool_clips(
@@ -85,18 +85,19 @@ def pool_clips(
     module = on_device(module, device)
     twice = (Source(n_frames, map(at_two_floors, blocks)) for n_frames, blocks in sources)
     clips: list[list[FloatArray]] = []  # per clip, its blocks
-    open_clip: list[WindowStatistics] = []  # per depth, of the clip that is being read
+    open_clip: list[WindowStatistics] = []  # per feature map, of the clip that is being read
     owner = 0
-    # Windows side by side: overlap would double the work, and was measured to bring nothing.
+    # Windows side by side (but the last, which ends with the clip): overlap would double the work,
+    # and was measured to bring nothing.
     for batch in iter_batches(twice, module.n_frames, module.n_frames, module.grid):
         both_floors, n_valid = batch.tensors(device)
         with torch.inference_mode():
             maps = [m for x in both_floors.chunk(2, 1) for m in module.feature_maps(x, n_valid)]
-        per_depth = [_map_statistics(module, batch, m, n_parts) for m in maps]
+        per_map = [_map_statistics(module, batch, m, n_parts) for m in maps]
         for i, window_owner in enumerate(batch.owners):
             if window_owner < 0:
                 break
-            window = [statistics[i] for statistics in per_depth]
+            window = [statistics[i] for statistics in per_map]
             if window_owner != owner:
                 clips.append(_blocks(open_clip))
                 open_clip, owner = [], window_owner
@@ -119,7 +120,7 @@ def _map_statistics(
 
 
 def _blocks(statistics: list[WindowStatistics]) -> list[FloatArray]:
-    return [block.astype(np.float32) for depth in statistics for block in depth.blocks()]
+    return [block.astype(np.float32) for of_map in statistics for block in of_map.blocks()]
 
 
 class ClipFrames(NamedTuple):

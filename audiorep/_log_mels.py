@@ -96,11 +96,12 @@ class Window(NamedTuple):
 
 
 def iter_windows(blocks: Iterable[Tensor], width: int, hop: int, grid: int = 1) -> Iterator[Window]:
-    """Cut a clip that comes in blocks into overlapping windows.
+    """Cut a clip that comes in blocks into windows.
 
-    Windows start every `hop` frames; the last one starts as soon as it reaches the clip's end
-    from a multiple of `grid`, so fewer than `grid` frames of it are padding. A clip shorter than
-    a window gives one window, padded behind its end.
+    Windows start every `hop` frames, and overlap where that is less than `width`; the last one
+    starts as soon as it reaches the clip's end from a multiple of `grid`, so it may overlap the
+    one before, and fewer than `grid` frames of it are padding. A clip shorter than a window gives
+    one window, padded behind its end.
 
     Parameters
     ----------

@@ -20,10 +20,10 @@ _SHORTEST = 0.05
 class ReadOut:
     """Standardise pooled statistics, rotate them to principal axes, level these, unify lengths.
 
-    Every block of statistics (one statistic of one depth) weighs the same, however wide it is. The
-    spread along a principal axis is raised to ``1 - power``: the few directions in which clips
-    differ most no longer drown the rest. Every row is scaled to one length: unusual clips no longer
-    decide where a linear classifier cuts, and with a length of 8 the default penalty of
+    Every block of statistics (one statistic of one feature map) weighs the same, however wide it
+    is. The spread along a principal axis is raised to ``1 - power``: the few directions in which
+    clips differ most no longer drown the rest. Every row is scaled to one length: unusual clips no
+    longer decide where a linear classifier cuts, and with a length of 8 the default penalty of
     ``LogisticRegression`` is about right.
 
     Parameters

@@ -27,7 +27,9 @@ class VQTransformerEncoder(CodeLanguageModel, BaseAudioEncoder):
     Patches of the spectrogram become discrete codes (an autoencoder, and k-means on its
     bottleneck). A causal transformer hears an altered view of a clip and predicts the codes of
     the clean clip: the one of now, the next, and the one after. The features are made of statistics
-    over time of the spectrogram, the bottleneck, and the transformer's hidden states.
+    over time of the spectrogram, the bottleneck, the maps of the convolutions that listen for the
+    transformer, and its hidden states. For these, every clip is heard twice: down to 80 dB below
+    its loudest value, and down to 50, where hiss and hum are kept out.
 
     Hearing codes alone, the transformer is a language model of sound. Its states and the counts of
     what codes follow each other tell how likely a clip is (`score_samples`, `perplexity`), and new

@@ -190,7 +190,10 @@ class PatchStem(nn.Module):
         return maps
 
     def embed_map(self, last_map: Tensor) -> Tensor:
-        """Turn the output of the last stage into tokens of shape (batch, n_steps, dim)."""
+        """Turn the last stage's (batch, n_filters, n_bands, n_steps) into tokens.
+
+        They have the shape (batch, n_steps, dim).
+        """
         return self.norm(self.embed(last_map.permute(0, 3, 1, 2).flatten(2)))
 
 
