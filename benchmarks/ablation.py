@@ -1,10 +1,10 @@
 """What does each part of the encoders bring? One thing is changed at a time.
 
 Every row is an encoder with default parameters but for one part. A row's score is the mean over
-the folds that were run; the last column is the mean over the sets, less that of the defaults.
-Rows that differ in what is read out alone share one training. What the classes below do is not part
-of the key that results are stored under: to change one means to delete its results. Every result is
-stored in benchmarks/results/ablation as soon as it is there::
+the folds that were run; the last column is the mean over the sets, less that of the defaults on
+the same folds. Rows that differ in what is read out alone share one training. What the classes
+below do is not part of the key that results are stored under: to change one means to delete its
+results. Every result is stored in benchmarks/results/ablation as soon as it is there::
 
     python benchmarks/ablation.py --sets esc10 fsdd drums --folds 2 s2
     python benchmarks/ablation.py --table
@@ -347,11 +347,10 @@ def render(results: Path = RESULTS) -> str:
     lines = head(["", *titles, "mean, less that of the defaults"])
     for group in groups():
         defaults = next(iter(group))
-        base = _scores(found, defaults)
         for row in group:
             scores = _scores(found, row)
             cells = ["" if score is None else f"{score:.1f}" for score in scores]
-            difference = "" if row == defaults else _difference(scores, base)
+            difference = "" if row == defaults else _difference(found, row, defaults)
             name = f"**{row}**, defaults" if row == defaults else row
             if any(cells):
                 lines.append(line([name, *cells, difference]))
@@ -378,9 +377,17 @@ def _scores(found: dict[str, Rows], row: str) -> list[float | None]:
     ]
 
 
-def _difference(scores: list[float | None], base: list[float | None]) -> str:
-    pairs = [(a, b) for a, b in zip(scores, base, strict=True) if a is not None and b is not None]
-    return f"{np.mean([a - b for a, b in pairs]):+.1f}" if pairs else ""
+def _difference(found: dict[str, Rows], row: str, defaults: str) -> str:
+    """Return how much better a row is on the folds and seeds that both have, the mean over sets."""
+    differences = []
+    for name, rows in found.items():
+        scores, base = (
+            {(r["fold"], r["seed"]): r[DATA_SETS[name].metric] for r in rows.get(which, [])}
+            for which in (row, defaults)
+        )
+        if both := scores.keys() & base.keys():
+            differences.append(np.mean([scores[key] - base[key] for key in sorted(both)]))
+    return f"{100 * np.mean(differences):+.1f}" if differences else ""
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import soundfile
 import torch
 from sklearn.base import clone
 
-from audiorep import ContrastiveAudioEncoder
+from audiorep import ContrastiveAudioEncoder, VQTransformerEncoder
 from audiorep._log_mels import LogMels
 from audiorep.datasets import make_instrument_notes
 from audiorep.evaluation._store import describe
@@ -329,8 +329,20 @@ def test_the_table_of_parts_compares_with_the_defaults(ablation, tmp_path):
     assert "on abacus, 2 cores; audiorep 0; commit abc." in table
 
 
-def test_differences_are_means_over_sets(ablation):
-    assert ablation._difference([91.0, 62.0, None], [90.0, 60.0, 50.0]) == "+1.5"
+def test_differences_are_means_over_sets_of_the_folds_that_both_have(ablation):
+    def rows(**scores):
+        return {
+            row: [record(row, fold, 0, score) for fold, score in enumerate(of_folds)]
+            for row, of_folds in scores.items()
+        }
+
+    found = {
+        "esc10": rows(a=[0.90, 0.20], b=[0.91]),  # the other fold is much harder
+        "drums": rows(a=[0.60, 0.70], b=[0.62, 0.72]),
+        "ravdess": rows(a=[0.5]),
+    }
+    assert ablation._difference(found, "b", "a") == "+1.5"
+    assert ablation._difference({"ravdess": found["ravdess"]}, "b", "a") == ""
 
 
 def test_every_row_differs_from_the_others_and_can_be_asked_for(ablation):
@@ -379,14 +391,37 @@ def test_variants_change_what_they_say(ablation, fitted_rows):
     assert "BackgroundMixing" not in parts
 
 
-def test_rows_that_train_alike_share_the_training_and_equal_the_encoder(ablation, fitted_rows):
+@pytest.mark.parametrize(
+    ("row", "kind"),
+    [("contrastive", ContrastiveAudioEncoder), ("VQ-transformer", VQTransformerEncoder)],
+)
+def test_the_row_of_the_defaults_equals_the_encoder(fitted_rows, row, kind):
     clips = make_instrument_notes(8, duration=0.2, random_state=0).data
-    plain = ContrastiveAudioEncoder(n_epochs=0, width=4, random_state=0).fit(clips)
-    shared = fitted_rows["contrastive"]
+    shared = fitted_rows[row]
+    plain = kind(**shared.get_params()).fit(clips)
     np.testing.assert_array_equal(shared.transform(clips), plain.transform(clips))
-    weights = shared.module_.state_dict()
-    other = fitted_rows["deepest stage alone"].module_.state_dict()
-    assert all(torch.equal(weights[key], other[key]) for key in weights)
+
+
+def test_rows_that_differ_in_the_read_out_alone_share_one_training(ablation, monkeypatch):
+    trained = []
+
+    def train(encoder, training_set, settings, train):
+        trained.append(type(encoder).__name__)
+        return encoder._build(settings), {"loss": []}
+
+    monkeypatch.setattr(ablation.BaseAudioEncoder, "_trained", train)
+    monkeypatch.setattr(ablation, "_TRAINED", {})
+    clips = make_instrument_notes(8, duration=0.2, random_state=0).data
+    for name in ("contrastive", "deepest stage alone", "means of the whole clip"):
+        clone(ablation.entries()[name]).set_params(width=4, random_state=0).fit(clips)
+    assert trained == ["Contrastive"]
+    others = [name for name in ablation.contrastive_entries() if name.startswith(("with", "crop"))]
+    for name in others:
+        clone(ablation.entries()[name]).set_params(width=4, random_state=0).fit(clips)
+    assert len(trained) == 1 + len(others) > 6
+    clone(ablation.entries()["contrastive"]).set_params(width=4, random_state=1).fit(clips)
+    clone(ablation.entries()["contrastive"]).set_params(width=4, random_state=0).fit(clips[:7])
+    assert len(trained) == 3 + len(others)
 
 
 def test_an_ablation_is_stored(ablation, folder, tmp_path, monkeypatch):
