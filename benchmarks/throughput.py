@@ -97,7 +97,8 @@ def jobs(options: argparse.Namespace) -> list[Job]:
     """Return all that is measured, in the order of a round."""
     n = options.clips
     places = [("cpu", count) for count in options.threads]
-    places += [("cuda", 1)] * torch.cuda.is_available()
+    # With a number of threads that the floor was measured with, too.
+    places += [("cuda", options.threads[0])] * torch.cuda.is_available()
     found = []
     for device, threads in places:
         rows = [FLOOR, *ENCODERS, *options.peers] if device == "cpu" else list(ENCODERS)
@@ -415,6 +416,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     elif options.table:
         PLACE.write(README, render())
     else:
+        if options.clips < 2 * FACTORS[-1]:
+            parser.error(f"--clips {options.clips}: at least {2 * FACTORS[-1]}, to see growth")
         found = run(options)
         write_json(RESULT, found)
         draw(found, FIGURE)

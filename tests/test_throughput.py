@@ -74,6 +74,24 @@ def test_the_tables_of_a_result(throughput, stored):
     assert "on abacus, 2 cores; audiorep 0; commit unknown." in table
 
 
+def test_a_gpu_is_compared_with_the_floor_too(throughput, options, stored, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    chosen = argparse.Namespace(**{**vars(options), "threads": [2]})
+    found = json.loads(stored.read_text())
+    found["results"] = [
+        {**job._asdict(), "seconds": [1.0 + (job.device == "cuda")], "peak_memory": 200.0}
+        for job in throughput.jobs(chosen)
+    ]
+    stored.write_text(json.dumps(found))
+    assert "| contrastive | cuda | 2 | 8.0 | 0.0011 | 200 | 2.0 |" in throughput.render(stored)
+
+
+def test_too_few_clips_to_see_growth_are_refused(throughput, capsys):
+    with pytest.raises(SystemExit):
+        throughput.main(["--clips", "15"])
+    assert "--clips 15: at least 16" in capsys.readouterr().err
+
+
 def test_a_ratio_is_that_of_its_own_round(throughput, stored):
     found = json.loads(stored.read_text())
     for result in found["results"]:
