@@ -142,7 +142,7 @@ def _legend(found: dict[str, Rows]) -> list[str]:
         "fold without labels; `LogisticRegression()` with default parameters on the features of "
         f"the labelled clips alone, which did not converge in {not_converged(records)}. "
         "Supervised: the network and views of the contrastive encoder, trained on the labelled "
-        "clips alone, for as many steps as on all training clips. Every row has the same draws. "
+        "clips alone, for as many steps as on all training clips. Draws are the same in every row. "
         "Chance: the class that is largest among all training clips. UAR: unweighted average "
         "recall.",
         "",
@@ -154,8 +154,13 @@ def _counts(name: str, rows: Rows) -> str:
     """Return how many folds, draws and seeds stand behind a column."""
     records = [record for row in rows.values() for record in row]
     n_folds = len({record["fold"] for record in records})
-    n_draws = len({record["draw"] for record in records} - {None})
-    text = f"{n_draws} draw{'s' * (n_draws > 1)}, {seed_counts(rows)}"
+    draws = {
+        row: len({record["draw"] for record in records} - {None}) for row, records in rows.items()
+    }
+    n_draws = max(draws.values())
+    fewer = [f"{row}: {count}" for row, count in draws.items() if 0 < count < n_draws]
+    text = f"{n_draws} draw{'s' * (n_draws > 1)}"
+    text += f" ({', '.join(fewer)})" * bool(fewer) + f", {seed_counts(rows)}"
     n_all = len(DATA_SETS[name].folds)
     return text if n_folds == n_all else f"{n_folds} of {n_all} folds, {text}"
 

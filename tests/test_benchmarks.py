@@ -244,6 +244,18 @@ def test_the_table_of_few_labels_has_a_block_per_number(few_labels, few_results)
     assert few_labels.render(few_results / "nothing") == "No results are stored yet."
 
 
+def test_the_table_of_few_labels_says_which_rows_have_fewer_draws(few_labels, few_results):
+    path = few_results / "esc10.jsonl"
+    kept = [
+        text
+        for text in path.read_text().splitlines()
+        if (json.loads(text)["encoder"], json.loads(text)["draw"]) != ("supervised", 1)
+    ]
+    path.write_text("\n".join(kept) + "\n")
+    table = few_labels.render(few_results)
+    assert "ESC-10: 5 published folds, 1 of 5 folds, 2 draws (supervised: 1), 1 seed;" in table
+
+
 def test_the_figure_has_a_panel_per_set(few_labels, few_results, monkeypatch):
     monkeypatch.setattr(few_labels, "RESULTS", few_results)
     few_labels.main(["--figure", str(few_results / "curves.png")])
