@@ -4,7 +4,7 @@ import sys
 import time
 import warnings
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from numbers import Integral, Real
 from typing import Any, ClassVar, NamedTuple, Self
@@ -29,7 +29,7 @@ from audiorep._readout import ReadOut
 from audiorep._training import History, resolve_device, resolve_precision, seeded
 from audiorep.nn import LogMel, WindowEncoder
 
-_FORMAT_VERSION = 3
+_FORMAT_VERSION = 4
 
 
 class TrainingSet(NamedTuple):
@@ -252,7 +252,8 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseAu
     (`_train`); all else is here.
     """
 
-    _n_parts: ClassVar[int]  # equal parts of a clip whose means are features of their own
+    # Parts of a clip, equally loud, whose means are features of their own.
+    _n_parts: ClassVar[int] = 6
 
     @abstractmethod
     def _settings(self) -> dict[str, Any]:
@@ -328,7 +329,7 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseAu
         module, history = self._trained(training_set, module_settings, self._train)
         log_mels = training_set.log_mels
         sources = [Source(n, log_mels.blocks(i)) for i, n in enumerate(training_set.n_frames)]
-        pooled = pool_clips(module, sources, training_set.device, self._n_parts)
+        pooled = self._pool(module, sources, training_set.device)
         if not np.isfinite(pooled.rows).all():
             raise FloatingPointError(
                 "The features of the training clips are not finite; lower "
@@ -339,6 +340,11 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseAu
         self.history_, self.loss_curve_ = history, history["loss"]
         self.module_, self.readout_ = module, self._make_readout().fit(*pooled)
         return pooled
+
+    def _pool(
+        self, module: WindowEncoder, sources: Iterable[Source], device: torch.device
+    ) -> Pooled:
+        return pool_clips(module, sources, device, self._n_parts)
 
     # ------------------------------------------------------------------ transform
 
@@ -367,7 +373,7 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseAu
         """
         check_is_fitted(self, "readout_")
         device = resolve_device(self.device)
-        pooled = pool_clips(self.module_, self._sources(X), device, self._n_parts)
+        pooled = self._pool(self.module_, self._sources(X), device)
         return self.readout_.transform(pooled.rows)
 
     def transform_frames(self, X: Any) -> tuple[list[FloatArray], list[FloatArray]]:

@@ -131,7 +131,7 @@ class ContrastiveAudioEncoder(BaseAudioEncoder):
     filtered, mixed with others, masked) are pulled together and other clips pushed apart; the
     features are made of statistics over time of the spectrogram and of the maps of a small
     convolutional network at every depth. For these, every clip is heard twice: down to 80 dB below
-    its loudest value, and down to 50, where hiss and hum are kept out.
+    its loudest value, and down to 50, where hiss and hum are kept out. Louder frames count more.
 
     Parameters
     ----------
@@ -232,7 +232,6 @@ class ContrastiveAudioEncoder(BaseAudioEncoder):
         "decoupled": ["boolean"],
         "augmentation": [nn.Module, list, tuple, None],
     }
-    _n_parts = 3
 
     def __init__(
         self,

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import islice
 from typing import NamedTuple, TypeVar
 
@@ -10,8 +11,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from audiorep._log_mels import Window, at_two_floors, iter_windows
-from audiorep._pooling import WindowStatistics, position_parts, window_statistics
+from audiorep._log_mels import Window, hear_twice, iter_windows, split_hearings
+from audiorep._pooling import WindowStatistics, window_statistics
 from audiorep.nn import WindowEncoder
 
 FloatArray = npt.NDArray[np.float32]
@@ -80,20 +81,26 @@ def pool_clips(
 ) -> Pooled:
     """Return the statistics over time of every clip's feature maps.
 
-    The module hears every clip twice, with the floor of silence where `level` put it and raised.
+    The module hears every clip twice; see `hear_twice`.
     """
     module = on_device(module, device)
-    twice = (Source(n_frames, map(at_two_floors, blocks)) for n_frames, blocks in sources)
+    width = module.n_frames
+    hear = partial(hear_twice, n_parts=n_parts)
+    heard = (Source(n_frames, map(hear, blocks)) for n_frames, blocks in sources)
     clips: list[list[FloatArray]] = []  # per clip, its blocks
     open_clip: list[WindowStatistics] = []  # per feature map, of the clip that is being read
     owner = 0
     # Windows side by side (but the last, which ends with the clip): overlap would double the work,
     # and brought nothing on the folds of three sets on which it was tried.
-    for batch in iter_batches(twice, module.n_frames, module.n_frames, module.grid):
-        both_floors, n_valid = batch.tensors(device)
+    for batch in iter_batches(heard, width, width, module.grid):
+        windows, n_valid = batch.tensors(device)
+        counted = _is_counted(batch, width).to(device)
         with torch.inference_mode():
-            maps = [m for x in both_floors.chunk(2, 1) for m in module.feature_maps(x, n_valid)]
-        per_map = [_map_statistics(module, batch, m, n_parts) for m in maps]
+            per_map = [
+                window_statistics(feature_map, shares * counted)
+                for log_mel, shares in split_hearings(windows, n_parts)
+                for feature_map in module.feature_maps(log_mel, n_valid)
+            ]
         for i, window_owner in enumerate(batch.owners):
             if window_owner < 0:
                 break
@@ -111,12 +118,13 @@ def pool_clips(
     return Pooled(np.stack([np.concatenate(blocks) for blocks in clips]), sizes)
 
 
-def _map_statistics(
-    module: WindowEncoder, batch: Batch, feature_map: Tensor, n_parts: int
-) -> list[WindowStatistics]:
-    centres = module.centres(feature_map.shape[-1])
-    parts = position_parts(batch.windows, batch.n_frames, centres, n_parts)
-    return window_statistics(feature_map, parts)
+def _is_counted(batch: Batch, width: int) -> Tensor:
+    """Tell which frames no window before has, (n_windows, 1, width).
+
+    All windows but the last of a clip begin at a multiple of their width.
+    """
+    start = torch.tensor([window.start for window in batch.windows])
+    return torch.arange(width) >= (-start % width)[:, None, None]
 
 
 def _blocks(statistics: list[WindowStatistics]) -> list[FloatArray]:

@@ -11,6 +11,8 @@ from audiorep._clips import Clips
 from audiorep.nn import LogMel
 
 _CHUNK = 1 << 16  # frames that are converted to double precision together
+_NATS_PER_DECIBEL = math.log(10.0) / 10.0
+_QUIETEST = 0.02  # what the quietest frame counts, beside the loudest
 
 
 def levelled_blocks(clips: Clips, i: int, log_mel: LogMel) -> Iterator[Tensor]:
@@ -60,31 +62,88 @@ def level(log_mel: Tensor, dynamic_range: float = 80.0) -> Tensor:
     Tensor of shape (n_mels, n_frames)
         With mean zero.
     """
-    floor = log_mel.max() - dynamic_range * math.log(10.0) / 10.0
+    floor = log_mel.max() - dynamic_range * _NATS_PER_DECIBEL
     raised = torch.maximum(log_mel, floor)
     return raised - raised.mean()
 
 
-def at_two_floors(levelled: Tensor, raised_range: float = 50.0) -> Tensor:
-    """Put beside a levelled log-mel the same with its floor raised.
+class Hearing(NamedTuple):
+    """One of the two ways in which a clip is heard."""
+
+    log_mel: Tensor  # (..., n_mels, n_frames)
+    shares: Tensor  # (..., n_parts, n_frames), how much each frame counts; see `loudness_shares`
+
+
+def hear_twice(levelled: Tensor, n_parts: int) -> Tensor:
+    """Put beside a levelled log-mel the same with its floor raised, and what its frames count.
 
     How a note decays and how quiet a voice is, tells much, and so does what is heard where hiss
-    and hum are kept out. No single floor shows both.
+    and hum are kept out. No single floor shows both. At the first, a frame counts by all that is
+    in it; at the raised one, by what stands out.
 
     Parameters
     ----------
     levelled : Tensor of shape (n_mels, n_frames)
         As `level` gives it.
-    raised_range : float, default=50.0
-        Distance from the loudest value down to the raised floor, in decibels.
+    n_parts : int
+        As for `loudness_shares`.
 
     Returns
     -------
-    Tensor of shape (2 * n_mels, n_frames)
-        Of the same dtype.
+    Tensor of shape (2 * (n_mels + n_parts), n_frames)
+        float32; `split_hearings` takes it apart.
     """
-    raised = level(levelled.float(), raised_range).to(levelled.dtype)
-    return torch.cat((levelled, raised))
+    first = levelled.float()
+    raised = level(first, dynamic_range=50.0)
+    return torch.cat(
+        (
+            first,
+            loudness_shares(first, n_parts, 80.0),
+            raised,
+            loudness_shares(first, n_parts, 30.0),
+        )
+    )
+
+
+def split_hearings(heard: Tensor, n_parts: int) -> list[Hearing]:
+    """Take apart what `hear_twice` put together, with any number of leading dimensions."""
+    n_mels = heard.shape[-2] // 2 - n_parts
+    return [
+        Hearing(*torch.split(half, [n_mels, n_parts], dim=-2)) for half in heard.chunk(2, dim=-2)
+    ]
+
+
+def loudness_shares(log_mel: Tensor, n_parts: int, dynamic_range: float) -> Tensor:
+    """Cut a log-mel into parts of equal loudness, and tell how much each frame counts in each.
+
+    A frame counts as much as it is loud. Parts follow the sound rather than the clock: the silence
+    before a word or behind it hardly counts, and a word that is spoken slowly has the same
+    beginning, middle and end as one that is spoken fast.
+
+    Parameters
+    ----------
+    log_mel : Tensor of shape (n_mels, n_frames)
+        Natural logarithm of power, float32.
+    n_parts : int
+        Number of parts.
+    dynamic_range : float
+        A frame's loudness is the mean over the bands of how far they are above a floor this far
+        below the loudest value, in decibels.
+
+    Returns
+    -------
+    Tensor of shape (n_parts, n_frames)
+        The sum over parts is a frame's loudness, beside that of the loudest frame, 0.02 at least.
+        The sum over frames is the same for every part: a frame on a border is divided.
+    """
+    floor = log_mel.max() - dynamic_range * _NATS_PER_DECIBEL
+    loudness = (log_mel - floor).clamp_min(0.0).mean(0).double()
+    loudness = (loudness / loudness.max()).clamp_min(_QUIETEST)
+    end = loudness.cumsum(0)
+    border = torch.arange(n_parts + 1, device=end.device)[:, None] * (end[-1] / n_parts)
+    until = torch.minimum(end, border[1:])
+    since = torch.maximum(end - loudness, border[:-1])
+    return (until - since).clamp_min(0.0).float()
 
 
 class Window(NamedTuple):

@@ -134,7 +134,6 @@ class VQTransformerEncoder(CodeLanguageModel, BaseAudioEncoder):
         "width": [Interval(Integral, _HEAD_DIM, None, closed="left")],
         "n_layers": [Interval(Integral, 1, None, closed="left")],
     }
-    _n_parts = 3
     module_: VQWindowEncoder
 
     def __init__(

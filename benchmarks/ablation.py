@@ -15,6 +15,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
+from unittest.mock import patch
 
 import joblib
 import numpy as np
@@ -39,8 +40,9 @@ from _common import (
 )
 from torch import Tensor
 
-from audiorep import ContrastiveAudioEncoder, VQTransformerEncoder
+from audiorep import ContrastiveAudioEncoder, VQTransformerEncoder, _log_mels
 from audiorep._base import BaseAudioEncoder
+from audiorep._log_mels import loudness_shares
 from audiorep._readout import FloatArray, ReadOut
 from audiorep._vq_window_encoder import VQWindowEncoder
 from audiorep.augmentations import (
@@ -173,9 +175,22 @@ class Whitened(Contrastive):
 
 
 class WholeClipMeans(Contrastive):
-    """Means over the whole clip instead of its thirds."""
+    """Means over the whole clip instead of its parts."""
 
     _n_parts = 1
+
+
+def shares_by_the_clock(log_mel: Tensor, n_parts: int, dynamic_range: float) -> Tensor:
+    """Stand in for `loudness_shares`: all frames count alike, and parts are equally long."""
+    return loudness_shares(torch.zeros_like(log_mel), n_parts, dynamic_range)
+
+
+class ByTheClock(Contrastive):
+    """Statistics in which all frames count alike, however loud, and means of parts equally long."""
+
+    def _pool(self, *arguments: Any) -> Any:
+        with patch.object(_log_mels, "loudness_shares", shares_by_the_clock):
+            return super()._pool(*arguments)
 
 
 def _views_without(kind: type) -> list[Any]:
@@ -192,6 +207,7 @@ def contrastive_entries() -> dict[str, Any]:
         "low floor alone": LowFloorOnly(),
         "raised floor alone": RaisedFloorOnly(),
         "means of the whole clip": WholeClipMeans(),
+        "frames count alike": ByTheClock(),
         "principal axes not levelled": NotLevelled(),
         "principal axes whitened": Whitened(),
         "crops only": Contrastive(augmentation=[]),

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from audiorep._embedding import Source, pool_clips
-from audiorep._log_mels import at_two_floors, level
+from audiorep._log_mels import hear_twice, level, split_hearings
 from audiorep.nn import WindowEncoder
 
 CPU = torch.device("cpu")
@@ -30,37 +30,52 @@ def levelled(n_frames, seed=0):
     return level(4 * torch.randn(3, n_frames, generator=generator)).half()
 
 
-def plain_statistics(log_mel):
-    x = log_mel.double().numpy()
-    return [x.std(1), x.max(1), np.abs(np.diff(x)).mean(1), x.mean(1)]
+def weighted_statistics(log_mel, shares):
+    x, w = log_mel.double().numpy(), shares.double().numpy()
+    whole = w.sum(0)
+    mean = np.average(x, axis=1, weights=whole)
+    return [
+        np.sqrt(np.average((x.T - mean) ** 2, axis=0, weights=whole)),
+        x.max(1),
+        np.average(np.abs(np.diff(x)), axis=1, weights=np.sqrt(whole[1:] * whole[:-1])),
+        np.concatenate([np.average(x, axis=1, weights=part) for part in w]),
+    ]
 
 
 def test_blocks_are_those_of_the_lower_floor_then_of_the_raised_map_by_map():
     clip = levelled(16)
-    pooled = pool_clips(TwoMaps(), [Source(16, [clip])], CPU, n_parts=1)
-    low, raised = at_two_floors(clip).chunk(2)
-    assert (low - raised).abs().max() > 1
-    heard = [m for x in (low, raised) for m in (x, -x)]
-    expected = [block for m in heard for block in plain_statistics(m)]
-    assert pooled.block_sizes == [3] * len(expected)
-    np.testing.assert_allclose(pooled.rows[0], np.concatenate(expected), atol=1e-5)
+    pooled = pool_clips(TwoMaps(), [Source(16, [clip])], CPU, n_parts=2)
+    low, raised = split_hearings(hear_twice(clip, n_parts=2), n_parts=2)
+    assert (low.log_mel - raised.log_mel).abs().max() > 1
+    assert (low.shares - raised.shares).abs().max() > 0.1
+    expected = [
+        block
+        for log_mel, shares in (low, raised)
+        for feature_map in (log_mel, -log_mel)
+        for block in weighted_statistics(feature_map, shares)
+    ]
+    assert pooled.block_sizes == [3, 3, 3, 6] * 4
+    np.testing.assert_allclose(pooled.rows[0], np.concatenate(expected), atol=1e-4)
 
 
-def test_the_raised_floor_is_that_of_a_block_not_of_the_clip_or_a_window():
+def test_floor_and_parts_are_those_of_a_block_not_of_the_clip_or_a_window():
+    """Each block has the same parts, and over the blocks these are averaged."""
     fading, quiet = levelled(32), levelled(32, seed=1) - 12  # 12 nats are 52 dB
     fading[:, 16:] -= 12
     pooled = pool_clips(TwoMaps(), [Source(64, iter([fading, quiet]))], CPU, n_parts=2)
-    raised_means = pooled.rows[0, pooled.rows.shape[1] // 2 :][9:15].reshape(2, 3)
-    for means, block in zip(raised_means, (fading, quiet), strict=True):
-        expected = at_two_floors(block)[3:].float().mean(1)
-        np.testing.assert_allclose(means, expected, atol=1e-5)
+    raised_parts = pooled.rows[0, pooled.rows.shape[1] // 2 :][9:15]
+    hearings = [split_hearings(hear_twice(block, 2), 2)[1] for block in (fading, quiet)]
+    log_mel, shares = (torch.cat(rows, dim=1) for rows in zip(*hearings, strict=True))
+    expected = weighted_statistics(log_mel, shares)[3]
+    np.testing.assert_allclose(raised_parts, expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("n_frames", [5, 15, 17, 33, 40])
-def test_every_frame_counts_whatever_the_length(n_frames):
-    """A peak is heard wherever it is: the last window ends with the clip."""
-    for where in (0, n_frames // 2, n_frames - 1):
-        clip = torch.zeros(3, n_frames).half()
-        clip[1, where] = 9
-        pooled = pool_clips(TwoMaps(), [Source(n_frames, [clip])], CPU, n_parts=1)
-        assert pooled.rows[0, 3:6].tolist() == [0, 9, 0]
+def test_every_frame_counts_once_whatever_the_length(n_frames):
+    """The last window ends with the clip, but does not count again what the one before has."""
+    clip = levelled(n_frames)
+    pooled = pool_clips(TwoMaps(), [Source(n_frames, [clip])], CPU, n_parts=1)
+    low, _ = split_hearings(hear_twice(clip, n_parts=1), n_parts=1)
+    std, maximum, _, mean = weighted_statistics(*low)
+    np.testing.assert_allclose(pooled.rows[0, :6], np.concatenate((std, maximum)), atol=1e-4)
+    np.testing.assert_allclose(pooled.rows[0, 9:12], mean, atol=1e-4)

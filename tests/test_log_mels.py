@@ -6,7 +6,14 @@ from itertools import islice, pairwise
 import pytest
 import torch
 
-from audiorep._log_mels import LogMels, at_two_floors, iter_windows, level
+from audiorep._log_mels import (
+    LogMels,
+    hear_twice,
+    iter_windows,
+    level,
+    loudness_shares,
+    split_hearings,
+)
 from audiorep.nn import LogMel
 
 
@@ -160,13 +167,49 @@ def test_digital_silence_is_raised_to_the_floor():
 
 def test_the_second_floor_is_raised_and_the_first_left_alone():
     levelled = level(torch.tensor([[0.0, -2.0], [-10.0, -15.0]])).half()
-    both = at_two_floors(levelled, raised_range=50.0)
-    assert both.dtype == torch.float16
-    assert torch.equal(both[:2], levelled)
-    raised = both[2:].float()
-    assert raised.mean().item() == pytest.approx(0, abs=1e-2)
-    below = (raised.max() - raised).flatten().tolist()
+    low, raised = split_hearings(hear_twice(levelled, n_parts=3), n_parts=3)
+    assert torch.equal(low.log_mel, levelled.float())
+    assert raised.log_mel.mean().item() == pytest.approx(0, abs=1e-6)
+    below = (raised.log_mel.max() - raised.log_mel).flatten().tolist()
     assert below == pytest.approx([0.0, 2.0, 10.0, 11.5129], abs=2e-2)
+    assert torch.equal(low.shares, loudness_shares(levelled.float(), 3, 80.0))
+    assert torch.equal(raised.shares, loudness_shares(levelled.float(), 3, 30.0))
+
+
+def test_shares_are_loudness_cut_where_it_adds_up_to_a_part():
+    decibels = torch.tensor([[0.0, -10.0, -20.0, -70.0, 0.0], [0.0, -50.0, -20.0, -90.0, -20.0]])
+    shares = loudness_shares(decibels * math.log(10) / 10, n_parts=2, dynamic_range=40.0)
+    # Above the floor are 40 + 40, 30 + 0, 20 + 20, 0 + 0 and 40 + 20 decibels.
+    loudness = torch.tensor([80.0, 30.0, 40.0, 0.02 * 80, 60.0]) / 80
+    torch.testing.assert_close(shares.sum(0), loudness)
+    half = loudness.sum().item() / 2
+    assert shares.sum(1).tolist() == pytest.approx([half, half])
+    torch.testing.assert_close(shares[0, :2], torch.tensor([1.0, half - 1.0]))
+    assert shares[0, 2:].tolist() == [0, 0, 0]
+
+
+def test_silence_hardly_counts():
+    word = 3 * torch.randn(4, 30, generator=torch.Generator().manual_seed(0))
+    silence = torch.full((4, 50), word.min().item() - 10)
+    shares = loudness_shares(torch.cat((silence, word), dim=1), 3, 30.0).sum(0)
+    torch.testing.assert_close(shares[:50], torch.full((50,), 0.02))
+    torch.testing.assert_close(shares[50:], loudness_shares(word, 3, 30.0).sum(0))
+
+
+def test_a_slow_word_has_the_parts_of_a_fast_one():
+    word = 3 * torch.randn(4, 30, generator=torch.Generator().manual_seed(0))
+    fast, slow = (
+        loudness_shares(word.repeat_interleave(n, dim=1), 3, 30.0).reshape(3, 30, n).mean(2)
+        for n in (1, 2)
+    )
+    torch.testing.assert_close(fast, slow)
+
+
+@pytest.mark.parametrize("n_frames", [1, 2, 7])
+def test_shares_of_silence_are_equal(n_frames):
+    shares = loudness_shares(torch.zeros(4, n_frames), 6, 30.0)
+    torch.testing.assert_close(shares.sum(0), torch.ones(n_frames))
+    torch.testing.assert_close(shares.sum(1), torch.full((6,), n_frames / 6))
 
 
 def test_clips_come_back_in_the_blocks_that_were_levelled():

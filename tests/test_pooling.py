@@ -1,29 +1,37 @@
-"""Pooling windows equals pooling the clip at once."""
+"""Pooling windows equals pooling the clip at once, each frame by what it counts."""
 
 import numpy as np
 import pytest
 import torch
 
-from audiorep._log_mels import Window, iter_windows
-from audiorep._pooling import position_parts, window_statistics
+from audiorep._log_mels import iter_windows
+from audiorep._pooling import window_statistics
 
 
-def pooled(clip, width, n_parts):
-    """Pool a clip of which every frame is a position, cut into windows that do not overlap."""
-    windows = list(iter_windows([clip], width, width))
-    maps = torch.stack([window.log_mel for window in windows])
-    parts = position_parts(windows, [clip.shape[1]] * len(windows), torch.arange(width), n_parts)
-    first, *others = window_statistics(maps, parts)
+def random(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def pooled(clip, shares, width):
+    """Pool a clip of which every frame is a position, cut into windows side by side."""
+    windows = list(iter_windows([torch.cat((clip, shares))], width, width))
+    stacked = torch.stack([window.log_mel for window in windows])
+    maps, of_windows = stacked.split([len(clip), len(shares)], dim=1)
+    first, *others = window_statistics(maps, of_windows)
     for other in others:
         first.add(other)
     return first.blocks()
 
 
+def shares_of_thirds(n_frames):
+    return torch.eye(3).repeat_interleave(n_frames // 3, dim=1)
+
+
 @pytest.mark.parametrize("n_frames", [24, 240])
-def test_equals_the_plain_statistics(n_frames):
-    clip = torch.randn(5, n_frames, generator=torch.Generator().manual_seed(0))
+def test_with_equal_weights_they_are_the_plain_statistics(n_frames):
+    clip = random(5, n_frames)
     x = clip.double().numpy()
-    std, maximum, change, parts = pooled(clip, 24, 3)
+    std, maximum, change, parts = pooled(clip, shares_of_thirds(n_frames), 24)
     np.testing.assert_allclose(std, x.std(1), atol=1e-6)
     np.testing.assert_allclose(maximum, x.max(1), atol=1e-6)
     np.testing.assert_allclose(
@@ -35,21 +43,40 @@ def test_equals_the_plain_statistics(n_frames):
     np.testing.assert_allclose(change, steps[:, inside].mean(axis=1), atol=1e-6)
 
 
-def test_padding_has_no_say():
-    clip = torch.randn(5, 10, generator=torch.Generator().manual_seed(0)) - 10
-    for padded, plain in zip(pooled(clip, 24, 1), pooled(clip, 10, 1), strict=True):
+def test_a_frame_counts_as_its_shares_say():
+    clip, shares = random(5, 12), random(2, 12, seed=1).abs()
+    x, w = clip.double().numpy(), shares.double().numpy()
+    std, _, change, parts = pooled(clip, shares, 12)
+    whole = w.sum(0)
+    mean = np.average(x, axis=1, weights=whole)
+    np.testing.assert_allclose(
+        std, np.sqrt(np.average((x.T - mean) ** 2, axis=0, weights=whole)), atol=1e-6
+    )
+    both = np.sqrt(whole[1:] * whole[:-1])
+    np.testing.assert_allclose(
+        change, np.average(np.abs(np.diff(x)), axis=1, weights=both), atol=1e-6
+    )
+    np.testing.assert_allclose(
+        parts.reshape(2, 5), [np.average(x, axis=1, weights=part) for part in w], atol=1e-6
+    )
+
+
+def test_a_position_has_the_shares_of_its_frames():
+    coarse, shares = random(5, 4), random(2, 12, seed=1).abs()
+    (window,) = window_statistics(coarse[None], shares[None])
+    fine = pooled(coarse.repeat_interleave(3, dim=1), shares, 12)
+    for of_positions, of_frames in zip(window.blocks(), fine, strict=True):
+        if of_frames is not fine[2]:  # changes are told from position to position
+            np.testing.assert_allclose(of_positions, of_frames, atol=1e-6)
+
+
+def test_frames_without_a_share_have_no_say():
+    clip, shares = random(5, 10) - 10, torch.ones(1, 10)
+    for padded, plain in zip(pooled(clip, shares, 24), pooled(clip, shares, 10), strict=True):
         np.testing.assert_allclose(padded, plain, atol=1e-6)
 
 
-def test_a_part_without_a_frame_takes_the_mean():
-    clip = torch.tensor([[1.0, 3.0]])
-    std, maximum, change, parts = pooled(clip, 2, 4)
-    assert (std, maximum, change) == (1, 3, 2)
-    assert parts.tolist() == [1.0, 2.0, 3.0, 2.0]
-
-
-def test_positions_are_assigned_by_their_centre():
-    window = Window(torch.zeros(1, 8), start=8, n_valid=5)
-    parts = position_parts([window], [16], torch.tensor([0, 2, 4, 6]), n_parts=4)[0]
-    # centred on 8, 10, 12, 14 of 16 frames; the clip ends 5 frames into the window
-    assert parts.tolist() == [[0, 0, 0, 0], [0, 0, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0]]
+def test_one_position_does_not_change():
+    std, maximum, change, parts = pooled(torch.tensor([[3.0]]), torch.full((2, 1), 0.5), 4)
+    assert (std.item(), maximum.item(), change.item()) == (0, 3, 0)
+    assert parts.tolist() == [3.0, 3.0]
