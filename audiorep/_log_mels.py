@@ -13,6 +13,7 @@ from audiorep.nn import LogMel
 _CHUNK = 1 << 16  # frames that are converted to double precision together
 _NATS_PER_DECIBEL = math.log(10.0) / 10.0
 _QUIETEST = 0.02  # what the quietest frame counts, beside the loudest
+_CROP_RANGE = 50.0  # decibels below the loudest value in which crops find a frame loud
 
 
 def levelled_blocks(clips: Clips, i: int, log_mel: LogMel) -> Iterator[Tensor]:
@@ -113,6 +114,27 @@ def split_hearings(heard: Tensor, n_parts: int) -> list[Hearing]:
     ]
 
 
+def frame_loudness(log_mel: Tensor, dynamic_range: float) -> Tensor:
+    """Tell how loud every frame is, beside the loudest.
+
+    Parameters
+    ----------
+    log_mel : Tensor of shape (n_mels, n_frames)
+        Natural logarithm of power, float32.
+    dynamic_range : float
+        Loudness is the mean over the bands of how far they are above a floor this far below the
+        loudest value, in decibels.
+
+    Returns
+    -------
+    Tensor of shape (n_frames,)
+        Between 0.02, for silence, and 1.
+    """
+    floor = log_mel.max() - dynamic_range * _NATS_PER_DECIBEL
+    loudness = (log_mel - floor).clamp_min(0.0).mean(0)
+    return (loudness / loudness.max()).clamp_min(_QUIETEST)
+
+
 def loudness_shares(log_mel: Tensor, n_parts: int, dynamic_range: float) -> Tensor:
     """Cut a log-mel into parts of equal loudness, and tell how much each frame counts in each.
 
@@ -127,18 +149,15 @@ def loudness_shares(log_mel: Tensor, n_parts: int, dynamic_range: float) -> Tens
     n_parts : int
         Number of parts.
     dynamic_range : float
-        A frame's loudness is the mean over the bands of how far they are above a floor this far
-        below the loudest value, in decibels.
+        As for `frame_loudness`.
 
     Returns
     -------
     Tensor of shape (n_parts, n_frames)
-        The sum over parts is a frame's loudness, beside that of the loudest frame, 0.02 at least.
-        The sum over frames is the same for every part: a frame on a border is divided.
+        The sum over parts is a frame's loudness, the sum over frames the same for every part: a
+        frame on a border is divided.
     """
-    floor = log_mel.max() - dynamic_range * _NATS_PER_DECIBEL
-    loudness = (log_mel - floor).clamp_min(0.0).mean(0).double()
-    loudness = (loudness / loudness.max()).clamp_min(_QUIETEST)
+    loudness = frame_loudness(log_mel, dynamic_range).double()
     end = loudness.cumsum(0)
     border = torch.arange(n_parts + 1, device=end.device)[:, None] * (end[-1] / n_parts)
     until = torch.minimum(end, border[1:])
@@ -222,6 +241,13 @@ class LogMels:
         self.starts = torch.cumsum(self.lengths, 0) - self.lengths
         # Frames come first, so that cutting a crop is one gather of rows.
         self.frames = torch.cat([x.half().T for x in log_mels])
+        # Loudness up to and with every frame. Whole numbers add up to the same on any device.
+        loudness = [
+            frame_loudness(block.float(), _CROP_RANGE)
+            for i in range(len(self.lengths))
+            for block in self.blocks(i)
+        ]
+        self.heard = (1000 * torch.cat(loudness)).round().long().cumsum(0)
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -229,7 +255,7 @@ class LogMels:
     def to(self, device: torch.device) -> "LogMels":
         """Move to a device, in place."""
         self.lengths, self.starts = self.lengths.to(device), self.starts.to(device)
-        self.frames = self.frames.to(device)
+        self.frames, self.heard = self.frames.to(device), self.heard.to(device)
         return self
 
     def clip(self, i: int) -> Tensor:
@@ -296,6 +322,8 @@ class LogMels:
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield random crops of the clips in random order, epoch after epoch, for ever.
 
+        Where in its clip a crop is, is drawn by loudness; see `random_crops`.
+
         Parameters
         ----------
         batch_size : int
@@ -336,13 +364,35 @@ class LogMels:
             order = order[batch_size:]
 
     def random_crops(
-        self, which: Tensor, width: int, max_time_stretch: float = 0.0
+        self,
+        which: Tensor,
+        width: int,
+        max_time_stretch: float = 0.0,
+        by_loudness: bool = True,
     ) -> tuple[Tensor, Tensor]:
-        """Cut a crop out of each of the clips `which`, at random; see `batches` and `crops`."""
+        """Cut a crop out of each of the clips `which`, at random; see `batches` and `crops`.
+
+        A crop is where a frame drawn by loudness is, anywhere in it: two crops of silence would
+        teach nothing. With `by_loudness=False` it is anywhere in the clip.
+        """
         limit = math.log1p(max_time_stretch)
-        chance = torch.rand(2, len(which), device=which.device)
+        chance = torch.rand(3, len(which), device=which.device)
         speed = ((2 * chance[0] - 1) * limit).exp()
         # Whole frames, so that an unstretched crop is not interpolated.
         room = (self.lengths[which] - 1 - speed * (width - 1)).clamp_min(0).floor()
-        first = torch.minimum(chance[1] * (room + 1), room).long()
+        if by_loudness:
+            inside = self._draw_by_loudness(which, chance[2])
+            first = (inside - chance[1] * speed * (width - 1)).round().clamp_min(0)
+        else:
+            first = (chance[1] * (room + 1)).floor()
+        first = torch.minimum(first, room).long()
         return self.crops(which, first, width, speed if limit else None)
+
+    def _draw_by_loudness(self, which: Tensor, chance: Tensor) -> Tensor:
+        """Return a frame of each clip, (batch,), the sooner the louder it is."""
+        start = self.starts[which]
+        end = start + self.lengths[which]
+        before = torch.where(start > 0, self.heard[start - 1], 0)
+        whole = self.heard[end - 1] - before
+        mark = before + torch.minimum((chance * whole).long(), whole - 1)
+        return torch.searchsorted(self.heard, mark, right=True) - start

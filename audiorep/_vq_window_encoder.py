@@ -320,7 +320,8 @@ def fit_next_codes(
     def batches(clips: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         while True:
             which = clips[torch.randint(len(clips), (batch_size,), device=clips.device)]
-            yield log_mels.random_crops(which, width, max_time_stretch)
+            # Anywhere: silence has to be predicted too.
+            yield log_mels.random_crops(which, width, max_time_stretch, by_loudness=False)
 
     def count(clips: Tensor) -> Counts:
         n_frames = int(log_mels.lengths[clips].sum())

@@ -387,16 +387,22 @@ def test_variants_change_what_they_say(ablation, fitted_rows):
 
     every = columns("contrastive")
     assert columns("low floor alone") == columns("raised floor alone") == every // 2
-    # Of three means one is left, of six statistics four.
-    assert columns("means of the whole clip") == every * 4 // 6
-    assert columns("spectrogram alone") == 2 * 6 * 64
-    assert columns("deepest stage alone") == 2 * 6 * (4 * 4) * 4  # filters by bands
+    # Of six means one is left, of nine statistics four.
+    assert columns("means of the whole clip") == every * 4 // 9
+    assert columns("frames count alike") == every
+    assert columns("spectrogram alone") == 2 * 9 * 64
+    assert columns("deepest stage alone") == 2 * 9 * (4 * 4) * 4  # filters by bands
     assert fitted_rows["principal axes not levelled"].readout_.power == 0
     assert fitted_rows["principal axes whitened"].readout_.power == 1
-    assert columns("VQ: codes alone") == 2 * 6 * 16
-    assert columns("VQ: last block alone") == 2 * 6 * 64
+    assert columns("VQ: codes alone") == 2 * 9 * 16
+    assert columns("VQ: last block alone") == 2 * 9 * 64
     assert columns("VQ: tokens and blocks alone") == 3 * columns("VQ: last block alone")
-    assert columns("VQ: bottleneck alone") == 2 * 6 * 4 * 64
+    assert columns("VQ: bottleneck alone") == 2 * 9 * 4 * 64
+    # Without loudness, statistics of the same network are others.
+    by_loudness, by_the_clock = (
+        fitted_rows[name].readout_.mean for name in ("random weights", "frames count alike")
+    )
+    assert np.abs(by_loudness - by_the_clock).max() > 0.01
     rows = ablation.entries()
     parts = [type(part).__name__ for part in rows["without background"].augmentation]
     assert len(parts) == len(rows["with style mixing"].augmentation) - 2

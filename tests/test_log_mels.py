@@ -106,13 +106,16 @@ def test_crops_at_speed_one_are_crops():
     assert all(torch.equal(a, b) for a, b in zip(plain, read, strict=True))
 
 
-def test_batches_stretch_time_evenly_in_the_logarithm_and_stay_inside():
+@pytest.mark.parametrize("by_loudness", [True, False])
+def test_crops_stretch_time_evenly_in_the_logarithm_and_stay_inside(by_loudness):
     torch.manual_seed(0)
-    log_mels = LogMels([ramp(500) for _ in range(64)])
-    crops, n_valid = zip(*islice(log_mels.batches(64, 96, 2, 0.25), 20), strict=True)
-    read = torch.cat(crops)[:, 0]
+    # Values tell where a frame is, and are so close together that all are equally loud.
+    log_mels = LogMels([ramp(500) / 512 for _ in range(64)])
+    which = torch.arange(64).repeat(40)
+    crops, n_valid = log_mels.random_crops(which, 96, 0.25, by_loudness)
+    read = crops[:, 0] * 512
     assert read.shape == (2560, 96)
-    assert (torch.cat(n_valid) == 96).all()
+    assert (n_valid == 96).all()
     speed = read.diff(dim=1)
     torch.testing.assert_close(speed, speed[:, :1].expand_as(speed), atol=1e-3, rtol=0)
     where = speed[:, 0].log() / math.log(1.25)
@@ -120,6 +123,23 @@ def test_batches_stretch_time_evenly_in_the_logarithm_and_stay_inside():
     assert where.abs().max() <= 1 + 1e-3
     assert read.min() == 0
     assert read.max() > 498
+
+
+@pytest.mark.parametrize("by_loudness", [True, False])
+def test_crops_are_where_a_clip_is_loud(by_loudness):
+    torch.manual_seed(0)
+    log_mel = torch.full((3, 1000), -30.0)
+    log_mel[:, 700:710] = 0.0
+    log_mels = LogMels([torch.zeros(3, 70), log_mel, torch.zeros(3, 3)])
+    crops, _ = log_mels.random_crops(torch.ones(2000, dtype=torch.long), 100, 0.0, by_loudness)
+    loud = crops[:, 0] == 0
+    # Silence is 990 frames that count 0.02, beside 10 that count 1, and 108 of 901 crops have one.
+    expected = 10 / 29.8 if by_loudness else 0.0
+    by_chance = (1 - expected) * 108 / 901
+    assert loud.any(1).float().mean().item() == pytest.approx(expected + by_chance, abs=0.03)
+    # What is loud is anywhere in them.
+    position = loud.nonzero()[:, 1].float()
+    assert torch.histc(position, 4, 0, 100).min() > 0.2 * len(position)
 
 
 def test_every_clip_once_an_epoch_and_never_twice_in_a_batch():
