@@ -25,7 +25,8 @@ _RANDOM_LOCK = threading.RLock()
 def seeded(seed: int) -> Iterator[None]:
     """Seed torch inside the block and leave the caller's random state as it was.
 
-    Gradients are computed in it, whether the caller has switched them off or not.
+    Gradients are computed in it, whether the caller has switched them off or not, and new tensors
+    are float32, whatever the caller's default is.
     """
     # torch.manual_seed reaches every GPU, so the state of all of them is kept.
     devices = range(torch.cuda.device_count())
@@ -35,8 +36,13 @@ def seeded(seed: int) -> Iterator[None]:
         torch.inference_mode(False),
         torch.enable_grad(),
     ):
+        default_dtype = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float32)
         torch.manual_seed(seed)
-        yield
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(default_dtype)
 
 
 def resolve_device(device: str) -> torch.device:

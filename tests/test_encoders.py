@@ -71,6 +71,28 @@ def test_arrays_and_files_give_the_same_features(fitted, waveforms, audio_files)
     np.testing.assert_array_equal(fitted.transform(audio_files), fitted.transform(waveforms))
 
 
+def test_another_default_dtype_of_torch_does_no_harm(encoder, waveforms):
+    def everything():
+        found = [encoder.fit_transform(waveforms), encoder.transform(waveforms[:2])]
+        found += encoder.transform_frames(waveforms[:2])[0]
+        if isinstance(encoder, VQTransformerEncoder):
+            found += [encoder.score_samples(waveforms), *encoder.reconstruct(waveforms[:2])]
+            found += list(encoder.sample(2, duration=0.5, random_state=0)[0])
+        return found
+
+    plain = everything()
+    torch.set_default_dtype(torch.float64)
+    try:
+        others = everything()
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+    for one, other in zip(plain, others, strict=True):
+        # Filters of the spectrogram differ in the last bit, so numbers are not the same.
+        assert (one.dtype, one.shape) == (other.dtype, other.shape)
+        assert np.isfinite(other).all()
+
+
 @pytest.mark.parametrize("rate", [8000, 22050, 44100])
 def test_a_file_of_another_rate_is_the_array_resampled(fitted, tmp_path, rate):
     # A fading clip would show it if its end were levelled by itself.

@@ -118,7 +118,7 @@ def rotate(x: Tensor, first: int = 0, base: float = 100.0) -> Tensor:
     Su et al., RoFormer: Enhanced Transformer with Rotary Position Embedding, 2021.
     """
     n_tokens, half = x.shape[-2], x.shape[-1] // 2
-    speed = base ** -(torch.arange(half, device=x.device) / half)
+    speed = base ** -(torch.arange(half, dtype=torch.float32, device=x.device) / half)
     position = torch.arange(first, first + n_tokens, device=x.device)
     angle = position[:, None] * speed
     cosine, sine = angle.cos(), angle.sin()
