@@ -63,8 +63,9 @@ class LogMel(nn.Module):
             n_mels=n_mels,
             sample_rate=sample_rate,
         )
-        self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
-        self.register_buffer("filters", filters, persistent=False)
+        window = torch.hann_window(n_fft, dtype=torch.float32)
+        self.register_buffer("window", window, persistent=False)
+        self.register_buffer("filters", filters.float(), persistent=False)
 
     def forward(self, waveform: Tensor) -> Tensor:
         """Turn waveforms into log-mel power.
