@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from audiorep._log_mels import Window, hear_twice, iter_windows, split_hearings
-from audiorep._pooling import WindowStatistics, window_statistics
+from audiorep._pooling import Sums, window_sums
 from audiorep.nn import WindowEncoder
 
 FloatArray = npt.NDArray[np.float32]
@@ -88,7 +88,7 @@ def pool_clips(
     hear = partial(hear_twice, n_parts=n_parts)
     heard = (Source(n_frames, map(hear, blocks)) for n_frames, blocks in sources)
     clips: list[list[FloatArray]] = []  # per clip, its blocks
-    open_clip: list[WindowStatistics] = []  # per feature map, of the clip that is being read
+    open_clip: Sums | None = None  # of the clip that is being read
     owner = 0
     # Windows side by side (but the last, which ends with the clip): overlap would double the work,
     # and brought nothing on the folds of three sets on which it was tried.
@@ -96,23 +96,23 @@ def pool_clips(
         windows, n_valid = batch.tensors(device)
         counted = _is_counted(batch, width).to(device)
         with torch.inference_mode():
-            per_map = [
-                window_statistics(feature_map, shares * counted)
+            sums = window_sums(
+                (feature_map, shares * counted)
                 for log_mel, shares in split_hearings(windows, n_parts)
                 for feature_map in module.feature_maps(log_mel, n_valid)
-            ]
+            )
         for i, window_owner in enumerate(batch.owners):
             if window_owner < 0:
                 break
-            window = [statistics[i] for statistics in per_map]
-            if window_owner != owner:
+            if open_clip is not None and window_owner != owner:
                 clips.append(_blocks(open_clip))
-                open_clip, owner = [], window_owner
-            if open_clip:
-                for statistics, other in zip(open_clip, window, strict=True):
-                    statistics.add(other)
+                open_clip = None
+            owner = window_owner
+            if open_clip is None:
+                open_clip = sums.window(i)
             else:
-                open_clip = window
+                open_clip.add(sums, i)
+    assert open_clip is not None
     clips.append(_blocks(open_clip))
     sizes = [len(block) for block in clips[0]]
     return Pooled(np.stack([np.concatenate(blocks) for blocks in clips]), sizes)
@@ -127,8 +127,8 @@ def _is_counted(batch: Batch, width: int) -> Tensor:
     return torch.arange(width) >= (-start % width)[:, None, None]
 
 
-def _blocks(statistics: list[WindowStatistics]) -> list[FloatArray]:
-    return [block.astype(np.float32) for of_map in statistics for block in of_map.blocks()]
+def _blocks(sums: Sums) -> list[FloatArray]:
+    return [block.astype(np.float32) for block in sums.blocks()]
 
 
 class ClipFrames(NamedTuple):

@@ -1,5 +1,6 @@
 """From the windows of a clip to statistics over time, of the whole clip and of its parts."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,83 +8,104 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+DoubleArray = npt.NDArray[np.float64]
+
 
 @dataclass
-class WindowStatistics:
-    """Weighted sums and maxima over time, of the clip, its parts, and the changes in between.
+class Sums:
+    """What statistics over time are made of: weighted sums and maxima, of a window or several.
+
+    Those of several feature maps stand side by side, so that adding a window is two operations.
 
     Parameters
     ----------
-    weight : ndarray of shape (n_parts, 1)
-    total : ndarray of shape (n_parts, n_channels)
-    squares, maximum : ndarray of shape (n_channels,)
-    change_weight : ndarray of shape (1,)
-    change : ndarray of shape (n_channels,)
-        Sum of the absolute differences from one position to the next.
+    n_channels : list of int
+        Channels of each map.
+    n_parts : int
+        Parts of a clip.
+    added : ndarray of shape (..., n_sums)
+        For each map: the weights of the parts (n_parts,) and of the changes (1,); the sums of the
+        parts (n_parts * n_channels,), of the squares (n_channels,), and of the absolute
+        differences from one position to the next (n_channels,).
+    maxima : ndarray of shape (..., sum(n_channels))
     """
 
-    weight: npt.NDArray[np.float64]
-    total: npt.NDArray[np.float64]
-    squares: npt.NDArray[np.float64]
-    maximum: npt.NDArray[np.float64]
-    change_weight: npt.NDArray[np.float64]
-    change: npt.NDArray[np.float64]
+    n_channels: list[int]
+    n_parts: int
+    added: DoubleArray
+    maxima: DoubleArray
 
-    def add(self, other: "WindowStatistics") -> None:
-        """Add the statistics of the clip's next window."""
-        self.weight += other.weight
-        self.total += other.total
-        self.squares += other.squares
-        np.maximum(self.maximum, other.maximum, out=self.maximum)
-        self.change_weight += other.change_weight
-        self.change += other.change
+    def window(self, i: int) -> "Sums":
+        """Return those of one window out of several, to which others can be added."""
+        return Sums(self.n_channels, self.n_parts, self.added[i].copy(), self.maxima[i].copy())
 
-    def blocks(self) -> list[npt.NDArray[np.float64]]:
-        """Return the clip's statistics.
+    def add(self, others: "Sums", i: int) -> None:
+        """Add those of a window out of several: the clip's next."""
+        self.added += others.added[i]
+        np.maximum(self.maxima, others.maxima[i], out=self.maxima)
 
-        They are standard deviation, maximum and mean absolute change, each of shape
-        (n_channels,), and the means of its parts, of shape (n_parts * n_channels,).
+    def blocks(self) -> list[DoubleArray]:
+        """Return the statistics of a clip, of which all windows were added.
+
+        They are, for each map, standard deviation, maximum and mean absolute change, each of shape
+        (n_channels,), and the means of the parts, of shape (n_parts * n_channels,).
         """
-        weight = self.weight.sum(0)
-        mean = self.total.sum(0) / weight
-        variance = np.maximum(self.squares / weight - mean**2, 0.0)
-        # A clip of one position does not change.
-        change = self.change / np.where(self.change_weight > 0, self.change_weight, 1.0)
-        parts = self.total / self.weight
-        return [np.sqrt(variance), self.maximum, change, parts.ravel()]
+        blocks = []
+        n_parts = self.n_parts
+        maxima = np.split(self.maxima, np.cumsum(self.n_channels)[:-1])
+        sizes = [n_parts + 1 + (n_parts + 2) * n for n in self.n_channels]
+        for n, added, maximum in zip(
+            self.n_channels, np.split(self.added, np.cumsum(sizes)[:-1]), maxima, strict=True
+        ):
+            cuts = np.cumsum([n_parts, 1, n_parts * n, n])
+            weights, change_weight, totals, squares, changes = np.split(added, cuts)
+            totals = totals.reshape(n_parts, n)
+            mean = totals.sum(0) / weights.sum()
+            variance = np.maximum(squares / weights.sum() - mean**2, 0.0)
+            # A clip of one position does not change.
+            change = changes / np.where(change_weight > 0, change_weight, 1.0)
+            parts = totals / weights[:, None]
+            blocks += [np.sqrt(variance), maximum, change, parts.ravel()]
+        return blocks
 
 
-def window_statistics(features: Tensor, shares: Tensor) -> list[WindowStatistics]:
+def window_sums(maps: Iterable[tuple[Tensor, Tensor]]) -> Sums:
     """Reduce feature maps over time.
 
     Parameters
     ----------
-    features : Tensor of shape (n_windows, n_channels, n_positions)
-    shares : Tensor of shape (n_windows, n_parts, n_frames)
-        How much each frame counts in each part of its clip: zero behind the clip's end, and where
-        another window has it. The number of frames is a multiple of that of positions.
+    maps : iterable of (Tensor, Tensor)
+        Each a feature map, (n_windows, n_channels, n_positions), and how much each frame counts in
+        each part of its clip, (n_windows, n_parts, n_frames): zero behind the clip's end, and
+        where another window has it. The number of frames is a multiple of that of positions.
 
     Returns
     -------
-    list of WindowStatistics
-        One per window. A position weighs what its frames do, a change the geometric mean of both
+    Sums
+        Of every window. A position weighs what its frames do, a change the geometric mean of both
         its positions.
     """
-    parts = shares.reshape(*shares.shape[:2], features.shape[2], -1).sum(3)
-    weight = parts.sum(1)
-    # Most windows lie within their clip, and need no copy.
-    inside = features
-    if not weight.all():
-        inside = features.masked_fill(weight[:, None] == 0, -torch.inf)
-    change_weight = (weight[:, 1:] * weight[:, :-1]).sqrt_()
-    changes = (features[:, :, 1:] - features[:, :, :-1]).abs_()
-    reduced = (
-        parts.sum(2, keepdim=True),
-        torch.bmm(parts, features.transpose(1, 2)),
-        torch.bmm(features.square(), weight[:, :, None])[:, :, 0],
-        inside.amax(2),
-        change_weight.sum(1, keepdim=True),
-        torch.bmm(changes, change_weight[:, :, None])[:, :, 0],
-    )
-    arrays = [tensor.double().cpu().numpy() for tensor in reduced]
-    return [WindowStatistics(*(array[i] for array in arrays)) for i in range(len(features))]
+    n_channels, added, maxima = [], [], []
+    for features, shares in maps:
+        # With channels last, all that follows takes half the time.
+        steps = features.transpose(1, 2).contiguous()
+        n_windows, n_positions, n = steps.shape
+        parts = shares.reshape(n_windows, -1, n_positions, shares.shape[2] // n_positions).sum(3)
+        weight = parts.sum(1)
+        # Most windows lie within their clip, and need no copy.
+        inside = steps
+        if not weight.all():
+            inside = steps.masked_fill(weight[:, :, None] == 0, -torch.inf)
+        change_weight = (weight[:, 1:] * weight[:, :-1]).sqrt_()
+        changes = (steps[:, 1:] - steps[:, :-1]).abs_()
+        n_channels.append(n)
+        maxima.append(inside.amax(1))
+        added += [
+            parts.sum(2),
+            change_weight.sum(1, keepdim=True),
+            torch.bmm(parts, steps).flatten(1),
+            torch.bmm(weight[:, None], steps.square())[:, 0],
+            torch.bmm(change_weight[:, None], changes)[:, 0],
+        ]
+    both = (torch.cat(tensors, dim=1).double().cpu().numpy() for tensors in (added, maxima))
+    return Sums(n_channels, parts.shape[1], *both)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from audiorep._log_mels import iter_windows
-from audiorep._pooling import window_statistics
+from audiorep._pooling import window_sums
 
 
 def random(*shape, seed=0):
@@ -17,10 +17,11 @@ def pooled(clip, shares, width):
     windows = list(iter_windows([torch.cat((clip, shares))], width, width))
     stacked = torch.stack([window.log_mel for window in windows])
     maps, of_windows = stacked.split([len(clip), len(shares)], dim=1)
-    first, *others = window_statistics(maps, of_windows)
-    for other in others:
-        first.add(other)
-    return first.blocks()
+    sums = window_sums([(maps, of_windows)])
+    clip_sums = sums.window(0)
+    for i in range(1, len(windows)):
+        clip_sums.add(sums, i)
+    return clip_sums.blocks()
 
 
 def shares_of_thirds(n_frames):
@@ -63,7 +64,7 @@ def test_a_frame_counts_as_its_shares_say():
 
 def test_a_position_has_the_shares_of_its_frames():
     coarse, shares = random(5, 4), random(2, 12, seed=1).abs()
-    (window,) = window_statistics(coarse[None], shares[None])
+    window = window_sums([(coarse[None], shares[None])]).window(0)
     fine = pooled(coarse.repeat_interleave(3, dim=1), shares, 12)
     for of_positions, of_frames in zip(window.blocks(), fine, strict=True):
         if of_frames is not fine[2]:  # changes are told from position to position
@@ -80,3 +81,14 @@ def test_one_position_does_not_change():
     std, maximum, change, parts = pooled(torch.tensor([[3.0]]), torch.full((2, 1), 0.5), 4)
     assert (std.item(), maximum.item(), change.item()) == (0, 3, 0)
     assert parts.tolist() == [3.0, 3.0]
+
+
+def test_several_maps_are_reduced_side_by_side():
+    maps = [
+        (random(2, n, 12 // step), random(2, 3, 12, seed=n).abs()) for n, step in ((5, 1), (2, 3))
+    ]
+    together = window_sums(maps).window(1).blocks()
+    one_by_one = [block for each in maps for block in window_sums([each]).window(1).blocks()]
+    assert len(together) == len(one_by_one) == 8
+    for a, b in zip(together, one_by_one, strict=True):
+        np.testing.assert_array_equal(a, b)
