@@ -156,10 +156,10 @@ class ContrastiveAudioEncoder(BaseAudioEncoder):
         Leave the positive out of the loss's denominator, which suits small batches; False gives
         the loss of SimCLR.
     augmentation : nn.Module, list of nn.Module or None, default=None
-        Makes the views out of crops, which begin anywhere and are stretched in time by up to a
-        quarter already: takes and returns log-mel power, natural logarithm, of shape (batch,
-        n_mels, n_frames), float32. The modules of a list are applied in order; an empty list
-        leaves the crops as they are. None means
+        Makes the views out of crops, which are drawn where a clip is loud and stretched in time
+        by up to a quarter already: takes and returns log-mel power, natural logarithm, of shape
+        (batch, n_mels, n_frames), float32. The modules of a list are applied in order; an empty
+        list leaves the crops as they are. None means
         :class:`~audiorep.augmentations.ViewAugmentation`. Copies are used, in training mode, and
         their parameters, if any, are not trained.
     n_epochs : int or "auto", default="auto"

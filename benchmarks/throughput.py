@@ -168,10 +168,13 @@ def run(options: argparse.Namespace) -> Record:
         saved = save_encoders(Path(name), files["main"])
         for turn in range(options.repeats):
             for i, job in enumerate(wanted):
-                if turn and job.once:
+                if turn and (job.once or not found[i]):
                     continue
-                found[i].append(measured(job, files[job.clips][: job.n_clips], saved, options))
-                shown = f"{job.part}, {job.row}, {job.task}: {found[i][-1]['seconds']:.2f} s"
+                try:
+                    found[i].append(measured(job, files[job.clips][: job.n_clips], saved, options))
+                    shown = f"{job.part}, {job.row}, {job.task}: {found[i][-1]['seconds']:.2f} s"
+                except _peers.PeerError as error:
+                    shown = f"left out: {error}"
                 print(f"round {turn + 1}, {i + 1}/{len(wanted)}: {shown}", file=sys.stderr)
         durations = [soundfile.info(path).duration for path in files["main"]]
     return {
@@ -185,10 +188,11 @@ def run(options: argparse.Namespace) -> Record:
                 "peak_memory": max(record["peak_memory"] for record in found[i]),
             }
             for i, job in enumerate(wanted)
+            if found[i]
         ],
         "peer_versions": {
             name: version
-            for records in found.values()
+            for records in filter(None, found.values())
             for name, version in records[0].get("peer_versions", {}).items()
             if name != "numpy"
         },

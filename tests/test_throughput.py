@@ -151,3 +151,27 @@ def test_a_run_takes_turns(throughput, tmp_path, monkeypatch, capsys):
     assert str(tmp_path) not in throughput.RESULT.read_text()
     shown = [line.split(": ")[0] for line in capsys.readouterr().err.splitlines()]
     assert shown == ["round 1, 1/2", "round 1, 2/2", "round 2, 1/2"]
+
+
+def test_a_peer_that_fails_is_left_out_and_the_others_go_on(
+    throughput, tmp_path, monkeypatch, capsys
+):
+    jobs = [
+        throughput.Job("transform", row, "transform", "main", 8)
+        for row in ("mfcc", throughput.FLOOR)
+    ]
+
+    def fail(*arguments, **options):
+        raise throughput._peers.PeerError("no librosa today")
+
+    monkeypatch.setattr(throughput, "jobs", lambda options: jobs)
+    monkeypatch.setattr(throughput._peers, "extract", fail)
+    monkeypatch.setattr(throughput, "save_encoders", lambda *arguments: {})
+    monkeypatch.setattr(throughput, "FACTORS", (1,))
+    options = argparse.Namespace(
+        clips=8, duration=0.2, repeats=2, data=None, cache=tmp_path, threads=[1], peers=["mfcc"]
+    )
+    found = throughput.run(options)
+    assert [result["row"] for result in found["results"]] == [throughput.FLOOR]
+    assert len(found["results"][0]["seconds"]) == 2
+    assert "round 1, 1/2: left out: no librosa today" in capsys.readouterr().err
