@@ -23,6 +23,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from audiorep._clips import Clips, check_clips
+from audiorep._dtype import float32_by_default
 from audiorep._embedding import FloatArray, Pooled, Source, clip_frames, pool_clips
 from audiorep._log_mels import LogMels, levelled_blocks
 from audiorep._readout import ReadOut
@@ -37,7 +38,6 @@ class TrainingSet(NamedTuple):
 
     log_mels: LogMels
     used: list[int]  # positions in X of the clips that log_mels holds
-    n_frames: list[int]  # how long each of them claims to be, which `transform` goes by
     log_mel_settings: dict[str, int]
     device: torch.device
     dtype: torch.dtype
@@ -121,8 +121,7 @@ class BaseAudioEstimator(BaseEstimator):
             name: getattr(self, name) for name in ("sample_rate", "n_fft", "hop_length", "n_mels")
         }
         log_mels, used = self._read(clips, LogMel(**settings), every_clip)
-        n_frames = [_n_frames(clips, i, self.hop_length) for i in used]
-        return TrainingSet(log_mels, used, n_frames, settings, device, dtype)
+        return TrainingSet(log_mels, used, settings, device, dtype)
 
     def _trained(
         self,
@@ -232,7 +231,8 @@ class BaseAudioEstimator(BaseEstimator):
             )
         if "module_" in state:
             state = dict(state)
-            module = self._build(state["_module_settings"])
+            with float32_by_default():
+                module = self._build(state["_module_settings"])
             # Copied, for joblib may have mapped the arrays from a file that must not change.
             weights = {name: torch.tensor(array) for name, array in state["module_"].items()}
             module.load_state_dict(weights)
@@ -252,7 +252,7 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseAu
     (`_train`); all else is here.
     """
 
-    # Parts of a clip, equally loud, whose means are features of their own.
+    # Parts of a clip (or of its minutes, where it is longer), equally loud, whose means count.
     _n_parts: ClassVar[int] = 6
 
     @abstractmethod
@@ -279,7 +279,8 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseAu
         X : array-like of shape (n_clips, n_timesteps), or sequence of length n_clips
             Mono waveforms at `sample_rate` as rows of an array; or 1-D arrays of any lengths at
             `sample_rate`; or paths of audio files of any rate, channel count and length.
-            Clips of more than a minute are levelled in equal parts of a minute at most.
+            Clips of more than a minute are levelled in equal parts of a minute at most, and their
+            statistics are averages over these.
         y : None
             Ignored; here for scikit-learn's sake.
 
@@ -328,7 +329,9 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseAu
         module_settings = self._settings()
         module, history = self._trained(training_set, module_settings, self._train)
         log_mels = training_set.log_mels
-        sources = [Source(n, log_mels.blocks(i)) for i, n in enumerate(training_set.n_frames)]
+        sources = [
+            Source(int(n_frames), log_mels.blocks(i)) for i, n_frames in enumerate(log_mels.lengths)
+        ]
         pooled = self._pool(module, sources, training_set.device)
         if not np.isfinite(pooled.rows).all():
             raise FloatingPointError(

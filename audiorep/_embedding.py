@@ -24,7 +24,10 @@ _BATCH = 32
 
 
 class Source(NamedTuple):
-    """A clip on its way to features: its length in frames, and its log-mel in blocks."""
+    """A clip on its way to features: its length in frames, and its log-mel in blocks.
+
+    In pooling, the blocks are what `hear_twice` makes of it.
+    """
 
     n_frames: int
     blocks: Iterable[Tensor]
@@ -38,7 +41,7 @@ class Batch(NamedTuple):
     windows: list[Window]
 
     def tensors(self, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Return log-mels (n_windows, n_mels, width), float32, and valid frames (n_windows,)."""
+        """Return windows (n_windows, n_rows, width), float32, and valid frames (n_windows,)."""
         log_mel = torch.stack([window.log_mel for window in self.windows])
         n_valid = torch.tensor([window.n_valid for window in self.windows])
         return log_mel.to(device).float(), n_valid.to(device)

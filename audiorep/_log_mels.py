@@ -154,10 +154,12 @@ def loudness_shares(log_mel: Tensor, n_parts: int, dynamic_range: float) -> Tens
     Returns
     -------
     Tensor of shape (n_parts, n_frames)
-        The sum over parts is a frame's loudness, the sum over frames the same for every part: a
-        frame on a border is divided.
+        The sum over parts is a frame's loudness, divided by the mean over the frames: of parts of
+        a clip that were levelled apart, none counts for more than others. The sum over frames is
+        the same for every part: a frame on a border is divided.
     """
     loudness = frame_loudness(log_mel, dynamic_range).double()
+    loudness = loudness / loudness.mean()
     end = loudness.cumsum(0)
     border = torch.arange(n_parts + 1, device=end.device)[:, None] * (end[-1] / n_parts)
     until = torch.minimum(end, border[1:])
@@ -168,7 +170,7 @@ def loudness_shares(log_mel: Tensor, n_parts: int, dynamic_range: float) -> Tens
 class Window(NamedTuple):
     """A stretch of one clip's log-mel, of the fixed width that backbones see."""
 
-    log_mel: Tensor  # (n_mels, n_frames), zeros behind the clip's end
+    log_mel: Tensor  # (n_rows, n_frames), rows as in the blocks; zeros behind the clip's end
     start: int  # frame of the clip where the window begins
     n_valid: int  # frames of the window that belong to the clip
 
@@ -241,16 +243,20 @@ class LogMels:
         self.starts = torch.cumsum(self.lengths, 0) - self.lengths
         # Frames come first, so that cutting a crop is one gather of rows.
         self.frames = torch.cat([x.half().T for x in log_mels])
-        # Loudness up to and with every frame. Whole numbers add up to the same on any device.
-        loudness = [
-            frame_loudness(block.float(), _CROP_RANGE)
-            for i in range(len(self.lengths))
-            for block in self.blocks(i)
-        ]
-        self.heard = (1000 * torch.cat(loudness)).round().long().cumsum(0)
+        # Loudness up to and with every frame, in whole numbers: long sums stay exact.
+        loudness = torch.cat([self._loudness(i) for i in range(len(self))])
+        self.heard = (1000 * loudness).round().long().cumsum(0)
 
     def __len__(self) -> int:
         return len(self.lengths)
+
+    def _loudness(self, i: int) -> Tensor:
+        """Return how loud every frame of clip `i` is, (n_frames,)."""
+        blocks = [frame_loudness(block.float(), _CROP_RANGE) for block in self.blocks(i)]
+        if len(blocks) == 1:
+            return blocks[0]
+        # Parts that were levelled apart are heard alike: a silent one no more than others.
+        return torch.cat([loudness / loudness.mean() for loudness in blocks])
 
     def to(self, device: torch.device) -> "LogMels":
         """Move to a device, in place."""
@@ -271,7 +277,7 @@ class LogMels:
         """Return mean and standard deviation over all values."""
         total, squares = 0.0, 0.0
         for start in range(0, len(self.frames), _CHUNK):
-            values = self.frames[start : start + _CHUNK].double()
+            values = self.frames[start : start + _CHUNK].cpu().double()
             total += float(values.sum())
             squares += float(values.square().sum())
         mean = total / self.frames.numel()

@@ -107,5 +107,5 @@ def window_sums(maps: Iterable[tuple[Tensor, Tensor]]) -> Sums:
             torch.bmm(weight[:, None], steps.square())[:, 0],
             torch.bmm(change_weight[:, None], changes)[:, 0],
         ]
-    both = (torch.cat(tensors, dim=1).double().cpu().numpy() for tensors in (added, maxima))
+    both = (torch.cat(tensors, dim=1).cpu().double().numpy() for tensors in (added, maxima))
     return Sums(n_channels, parts.shape[1], *both)

@@ -54,7 +54,7 @@ def resample_blocks(blocks: Iterable[Tensor], rate: int, new_rate: int) -> Itera
     # A multiple of `down` timesteps that covers the filter on one side of a block.
     reach = ceil(_FILTER_WIDTH * down / (min(up, down) * _ROLLOFF)) + down
     context = ceil(reach / down) * down
-    past = pending = torch.zeros(0)
+    past = pending = torch.zeros(0, dtype=torch.float32)
     held: Tensor | None = None
     for block in blocks:
         if held is not None:

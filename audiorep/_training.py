@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from audiorep._dtype import float32_by_default
+
 # What is known of every step of a training: its loss, its learning rate, and more.
 History = dict[str, list[float]]
 
@@ -35,14 +37,10 @@ def seeded(seed: int) -> Iterator[None]:
         torch.random.fork_rng(devices=devices),
         torch.inference_mode(False),
         torch.enable_grad(),
+        float32_by_default(),
     ):
-        default_dtype = torch.get_default_dtype()
-        torch.set_default_dtype(torch.float32)
         torch.manual_seed(seed)
-        try:
-            yield
-        finally:
-            torch.set_default_dtype(default_dtype)
+        yield
 
 
 def resolve_device(device: str) -> torch.device:

@@ -256,7 +256,7 @@ class CodePredictionObjective(Objective):
 
     def diagnostics(self) -> dict[str, float]:
         """Return how many codes were to be predicted so far, and how evenly."""
-        counts = self.code_counts.double().cpu()
+        counts = self.code_counts.cpu().double()
         return {
             "codes_in_use": float((counts > 0).sum()),
             "perplexity": torch.special.entr(counts / counts.sum()).sum().exp().item(),
@@ -320,7 +320,7 @@ def fit_next_codes(
     def batches(clips: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         while True:
             which = clips[torch.randint(len(clips), (batch_size,), device=clips.device)]
-            # Anywhere: silence has to be predicted too.
+            # Anywhere, for a likelihood is that of whole clips, silence included.
             yield log_mels.random_crops(which, width, max_time_stretch, by_loudness=False)
 
     def count(clips: Tensor) -> Counts:

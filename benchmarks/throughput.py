@@ -163,18 +163,20 @@ def run(options: argparse.Namespace) -> Record:
     """Measure everything, in rounds."""
     wanted = jobs(options)
     found: dict[int, list[Record]] = {i: [] for i in range(len(wanted))}
+    left_out: list[str] = []  # peers that failed
     with tempfile.TemporaryDirectory() as name:
         files = clip_files(Path(name), options)
         saved = save_encoders(Path(name), files["main"])
         for turn in range(options.repeats):
             for i, job in enumerate(wanted):
-                if turn and (job.once or not found[i]):
+                if (turn and job.once) or job.row in left_out:
                     continue
                 try:
                     found[i].append(measured(job, files[job.clips][: job.n_clips], saved, options))
                     shown = f"{job.part}, {job.row}, {job.task}: {found[i][-1]['seconds']:.2f} s"
                 except _peers.PeerError as error:
-                    shown = f"left out: {error}"
+                    left_out.append(job.row)
+                    shown = f"{job.row} failed and is left out: {error}"
                 print(f"round {turn + 1}, {i + 1}/{len(wanted)}: {shown}", file=sys.stderr)
         durations = [soundfile.info(path).duration for path in files["main"]]
     return {
@@ -188,11 +190,13 @@ def run(options: argparse.Namespace) -> Record:
                 "peak_memory": max(record["peak_memory"] for record in found[i]),
             }
             for i, job in enumerate(wanted)
-            if found[i]
+            if job.row not in left_out
         ],
+        "left_out": left_out,
         "peer_versions": {
             name: version
-            for records in filter(None, found.values())
+            for records in found.values()
+            if records
             for name, version in records[0].get("peer_versions", {}).items()
             if name != "numpy"
         },
@@ -374,7 +378,8 @@ def _legend(found: Record) -> str:
         "the processor. Every figure from a process of its own, after a few clips that do not "
         f"count; the median of {rounds} rounds in which all took turns, but fits with default "
         "parameters once. Four epochs: of clips of 1 s, reading and read-out included. Memory: the "
-        f"most that the process held. Peers: {peers or 'none'}.\n\n"
+        f"most that the process held. Peers: {peers or 'none'}; failed: "
+        f"{', '.join(map(title, found['left_out'])) or 'none'}.\n\n"
         + made_by(f"`{COMMAND}` and `{COMMAND} --table`", [found])
     )
 

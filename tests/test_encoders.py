@@ -71,13 +71,15 @@ def test_arrays_and_files_give_the_same_features(fitted, waveforms, audio_files)
     np.testing.assert_array_equal(fitted.transform(audio_files), fitted.transform(waveforms))
 
 
-def test_another_default_dtype_of_torch_does_no_harm(encoder, waveforms):
+def test_another_default_dtype_of_torch_changes_nothing(encoder, waveforms, tmp_path):
+    path = tmp_path / "other rate.wav"
+    soundfile.write(path, waveforms[0], 22050)
+
     def everything():
-        found = [encoder.fit_transform(waveforms), encoder.transform(waveforms[:2])]
-        found += encoder.transform_frames(waveforms[:2])[0]
+        found = [encoder.fit_transform(waveforms), encoder.transform([path])]
+        found += pickle.loads(pickle.dumps(encoder)).transform_frames(waveforms[:2])[0]
         if isinstance(encoder, VQTransformerEncoder):
             found += [encoder.score_samples(waveforms), *encoder.reconstruct(waveforms[:2])]
-            found += list(encoder.sample(2, duration=0.5, random_state=0)[0])
         return found
 
     plain = everything()
@@ -88,9 +90,8 @@ def test_another_default_dtype_of_torch_does_no_harm(encoder, waveforms):
     finally:
         torch.set_default_dtype(torch.float32)
     for one, other in zip(plain, others, strict=True):
-        # Filters of the spectrogram differ in the last bit, so numbers are not the same.
-        assert (one.dtype, one.shape) == (other.dtype, other.shape)
-        assert np.isfinite(other).all()
+        assert one.dtype == other.dtype
+        np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize("rate", [8000, 22050, 44100])
@@ -140,9 +141,9 @@ def test_a_long_file_is_read_in_blocks(fitted, tmp_path, monkeypatch):
     soundfile.write(tmp_path / "long.wav", waveform, 16000, subtype="FLOAT")
     whole = fitted.transform([tmp_path / "long.wav"])
     monkeypatch.setattr("audiorep._clips._BLOCK_SECONDS", 2)
-    # Each block is levelled by itself, and this noise has one level throughout.
+    # Each block is levelled and has parts by itself; this noise is alike throughout.
     np.testing.assert_allclose(
-        fitted.transform([tmp_path / "long.wav"]), whole, atol=0.05 * np.abs(whole).max()
+        fitted.transform([tmp_path / "long.wav"]), whole, atol=0.1 * np.abs(whole).max()
     )
     waveform[16000 * 6 :] = 0
     soundfile.write(tmp_path / "other.wav", waveform, 16000, subtype="FLOAT")

@@ -200,11 +200,12 @@ def test_shares_are_loudness_cut_where_it_adds_up_to_a_part():
     decibels = torch.tensor([[0.0, -10.0, -20.0, -70.0, 0.0], [0.0, -50.0, -20.0, -90.0, -20.0]])
     shares = loudness_shares(decibels * math.log(10) / 10, n_parts=2, dynamic_range=40.0)
     # Above the floor are 40 + 40, 30 + 0, 20 + 20, 0 + 0 and 40 + 20 decibels.
-    loudness = torch.tensor([80.0, 30.0, 40.0, 0.02 * 80, 60.0]) / 80
+    loudness = torch.tensor([80.0, 30.0, 40.0, 0.02 * 80, 60.0])
+    loudness = loudness / loudness.mean()
     torch.testing.assert_close(shares.sum(0), loudness)
     half = loudness.sum().item() / 2
     assert shares.sum(1).tolist() == pytest.approx([half, half])
-    torch.testing.assert_close(shares[0, :2], torch.tensor([1.0, half - 1.0]))
+    torch.testing.assert_close(shares[0, :2], torch.tensor([loudness[0], half - loudness[0]]))
     assert shares[0, 2:].tolist() == [0, 0, 0]
 
 
@@ -212,8 +213,21 @@ def test_silence_hardly_counts():
     word = 3 * torch.randn(4, 30, generator=torch.Generator().manual_seed(0))
     silence = torch.full((4, 50), word.min().item() - 10)
     shares = loudness_shares(torch.cat((silence, word), dim=1), 3, 30.0).sum(0)
-    torch.testing.assert_close(shares[:50], torch.full((50,), 0.02))
-    torch.testing.assert_close(shares[50:], loudness_shares(word, 3, 30.0).sum(0))
+    torch.testing.assert_close(shares[:50] / shares.max(), torch.full((50,), 0.02))
+    of_word = loudness_shares(word, 3, 30.0).sum(0)
+    torch.testing.assert_close(shares[50:] / shares.max(), of_word / of_word.max())
+
+
+def test_a_silent_minute_counts_no_more_than_others():
+    """Levelled apart, it would be as loud in every frame as what is loudest in the others."""
+    calls = torch.full((4, 1000), -9.0)
+    calls[:, ::50] = 0.0
+    silence = torch.zeros(4, 1000)
+    weight = [loudness_shares(block, 3, 30.0).sum().item() for block in (calls, silence)]
+    assert weight == pytest.approx([1000, 1000])
+    log_mels = LogMels([torch.cat((calls, silence), dim=1)], [[1000, 1000]])
+    drawn = log_mels._draw_by_loudness(torch.zeros(4000, dtype=torch.long), torch.rand(4000))
+    assert (drawn < 1000).float().mean().item() == pytest.approx(0.5, abs=0.05)
 
 
 def test_a_slow_word_has_the_parts_of_a_fast_one():

@@ -57,6 +57,16 @@ def test_it_takes_as_many_steps_as_the_contrastive_encoder(waveforms):
     assert len(classifier.loss_curve_) == len(encoder.fit(waveforms).loss_curve_)
 
 
+def test_another_default_dtype_of_torch_changes_nothing(fitted, waveforms):
+    plain = fitted.predict_proba(waveforms)
+    torch.set_default_dtype(torch.float64)
+    try:
+        others = clone(TINY).fit(waveforms, LABELS).predict_proba(waveforms)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    np.testing.assert_array_equal(plain, others)
+
+
 def test_a_clips_probabilities_are_the_geometric_mean_over_its_windows(fitted):
     clip = 0.1 * np.random.default_rng(0).standard_normal(16000).astype(np.float32)
     (source,) = fitted._sources([clip])

@@ -42,6 +42,7 @@ def stored(throughput, options, tmp_path):
         "n_clips": 16,
         "clip_seconds": 0.5,
         "results": results,
+        "left_out": ["egemaps"],
         "peer_versions": {"librosa": "1.0"},
         "versions": {"audiorep": "0"},
         "machine": {"processor": "abacus", "n_cores": 2},
@@ -70,7 +71,7 @@ def test_the_tables_of_a_result(throughput, stored):
     assert "batch_size 128 | precision float32 | precision bfloat16 |" in table
     assert "8.0 times as many clips | 8.0 times as long clips |" in table
     assert "| contrastive, transform | 8.0 | 8.0 |" in table
-    assert "Peers: librosa 1.0." in table
+    assert "Peers: librosa 1.0; failed: eGeMAPS: openSMILE." in table
     assert "on abacus, 2 cores; audiorep 0; commit unknown." in table
 
 
@@ -174,4 +175,5 @@ def test_a_peer_that_fails_is_left_out_and_the_others_go_on(
     found = throughput.run(options)
     assert [result["row"] for result in found["results"]] == [throughput.FLOOR]
     assert len(found["results"][0]["seconds"]) == 2
-    assert "round 1, 1/2: left out: no librosa today" in capsys.readouterr().err
+    assert found["left_out"] == ["mfcc"]
+    assert "mfcc failed and is left out: no librosa today" in capsys.readouterr().err

@@ -71,8 +71,8 @@ class RandomCrop(Augmentation):
 
     Notes
     -----
-    It is for training loops of one's own. The encoders of audiorep cut crops, which begin
-    anywhere and are stretched in time, before their `augmentation` sees them.
+    It is for training loops of one's own. The encoders of audiorep cut crops, where a clip is loud,
+    and stretch them in time, before their `augmentation` sees them.
 
     Examples
     --------

@@ -259,8 +259,9 @@ class SupervisedAudioClassifier(ClassifierMixin, BaseAudioEstimator):
     ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Yield crops of clips, how much of each belongs to its clip, and classes, for ever."""
         for which in log_mels.positions(self.batch_size):
+            # Anywhere, for every window of a clip is heard when it is classified.
             crops, n_valid = log_mels.random_crops(
-                which.repeat(_N_CROPS), self.window_frames, MAX_TIME_STRETCH
+                which.repeat(_N_CROPS), self.window_frames, MAX_TIME_STRETCH, by_loudness=False
             )
             yield crops, n_valid, targets[which]
 

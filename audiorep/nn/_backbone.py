@@ -102,7 +102,7 @@ class ConvBackbone(nn.Module):
         """
         if n_valid is None:
             n_valid = torch.full((len(x),), x.shape[-1], device=x.device)
-        valid = n_valid / x.shape[-1]
+        valid = n_valid.to(x.dtype) / x.shape[-1]
         return torch.cat([_statistics(m, valid) for m in self.feature_maps(x)], dim=1)
 
 
@@ -177,7 +177,7 @@ def _means_of_thirds(feature_map: Tensor, counts: Tensor) -> Tensor:
     """
     position = torch.arange(feature_map.shape[-1], device=feature_map.device)
     relative = position / counts[:, None]  # (batch, n_positions)
-    centre = (torch.arange(3, device=feature_map.device) + 0.5) / 3
+    centre = (torch.arange(3, dtype=counts.dtype, device=counts.device) + 0.5) / 3
     weight = (1 - 3 * (relative[:, None] - centre[:, None]).abs()).clamp_min(0) + 1e-6
     weight = weight * (position < counts[:, None])[:, None]
     weight = weight / weight.sum(2, keepdim=True)  # (batch, 3, n_positions)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor, nn
 
+from audiorep._dtype import float32_by_default
 from audiorep._torchaudio import torchaudio
 
 # Added to the power before the logarithm: far below the quantisation noise of 16-bit audio.
@@ -56,16 +57,17 @@ class LogMel(nn.Module):
         self.n_fft = n_fft
         self.hop_length = hop_length
         self.n_mels = n_mels
-        filters = torchaudio.functional.melscale_fbanks(
-            n_freqs=n_fft // 2 + 1,
-            f_min=f_min,
-            f_max=sample_rate / 2 if f_max is None else f_max,
-            n_mels=n_mels,
-            sample_rate=sample_rate,
-        )
-        window = torch.hann_window(n_fft, dtype=torch.float32)
+        with float32_by_default():
+            filters = torchaudio.functional.melscale_fbanks(
+                n_freqs=n_fft // 2 + 1,
+                f_min=f_min,
+                f_max=sample_rate / 2 if f_max is None else f_max,
+                n_mels=n_mels,
+                sample_rate=sample_rate,
+            )
+            window = torch.hann_window(n_fft)
         self.register_buffer("window", window, persistent=False)
-        self.register_buffer("filters", filters.float(), persistent=False)
+        self.register_buffer("filters", filters, persistent=False)
 
     def forward(self, waveform: Tensor) -> Tensor:
         """Turn waveforms into log-mel power.
