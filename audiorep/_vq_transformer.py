@@ -47,7 +47,8 @@ class VQTransformerEncoder(CodeLanguageModel, BaseAudioEncoder):
         Number of mel bands, a multiple of `n_bands`.
     window_frames : int, default=96
         Width of the windows that the network sees, in frames; a multiple of 8, the frames of one
-        step. Shorter clips are padded behind their end.
+        step. It is the transformer's context, too: how far each block looks back. Shorter clips
+        are padded behind their end.
     n_codes : int, default=256
         Size of the codebook. Counts of pairs of codes take memory that grows with its square: 2 MB
         at 256, 470 MB at 4096.
