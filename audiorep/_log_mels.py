@@ -115,7 +115,7 @@ def split_hearings(heard: Tensor, n_parts: int) -> list[Hearing]:
 
 
 def frame_loudness(log_mel: Tensor, dynamic_range: float) -> Tensor:
-    """Tell how loud every frame is, beside the loudest.
+    """Tell how loud every frame is, beside the others.
 
     Parameters
     ----------
@@ -128,11 +128,13 @@ def frame_loudness(log_mel: Tensor, dynamic_range: float) -> Tensor:
     Returns
     -------
     Tensor of shape (n_frames,)
-        Between 0.02, for silence, and 1.
+        float64. Silence has 0.02 of what the loudest frame has; the mean is 1, so that of parts of
+        a clip that were levelled apart none counts for more than others.
     """
     floor = log_mel.max() - dynamic_range * _NATS_PER_DECIBEL
-    loudness = (log_mel - floor).clamp_min(0.0).mean(0)
-    return (loudness / loudness.max()).clamp_min(_QUIETEST)
+    loudness = (log_mel - floor).clamp_min(0.0).mean(0).double()
+    loudness = loudness.clamp_min(_QUIETEST * loudness.max())
+    return loudness / loudness.mean()
 
 
 def loudness_shares(log_mel: Tensor, n_parts: int, dynamic_range: float) -> Tensor:
@@ -154,12 +156,10 @@ def loudness_shares(log_mel: Tensor, n_parts: int, dynamic_range: float) -> Tens
     Returns
     -------
     Tensor of shape (n_parts, n_frames)
-        The sum over parts is a frame's loudness, divided by the mean over the frames: of parts of
-        a clip that were levelled apart, none counts for more than others. The sum over frames is
-        the same for every part: a frame on a border is divided.
+        The sum over parts is a frame's loudness, the sum over frames the same for every part: a
+        frame on a border is divided.
     """
-    loudness = frame_loudness(log_mel, dynamic_range).double()
-    loudness = loudness / loudness.mean()
+    loudness = frame_loudness(log_mel, dynamic_range)
     end = loudness.cumsum(0)
     border = torch.arange(n_parts + 1, device=end.device)[:, None] * (end[-1] / n_parts)
     until = torch.minimum(end, border[1:])
@@ -244,19 +244,15 @@ class LogMels:
         # Frames come first, so that cutting a crop is one gather of rows.
         self.frames = torch.cat([x.half().T for x in log_mels])
         # Loudness up to and with every frame, in whole numbers: long sums stay exact.
-        loudness = torch.cat([self._loudness(i) for i in range(len(self))])
-        self.heard = (1000 * loudness).round().long().cumsum(0)
+        loudness = [
+            frame_loudness(block.float(), _CROP_RANGE)
+            for i in range(len(self))
+            for block in self.blocks(i)
+        ]
+        self.heard = (1000 * torch.cat(loudness)).round().long().cumsum(0)
 
     def __len__(self) -> int:
         return len(self.lengths)
-
-    def _loudness(self, i: int) -> Tensor:
-        """Return how loud every frame of clip `i` is, (n_frames,)."""
-        blocks = [frame_loudness(block.float(), _CROP_RANGE) for block in self.blocks(i)]
-        if len(blocks) == 1:
-            return blocks[0]
-        # Parts that were levelled apart are heard alike: a silent one no more than others.
-        return torch.cat([loudness / loudness.mean() for loudness in blocks])
 
     def to(self, device: torch.device) -> "LogMels":
         """Move to a device, in place."""

@@ -38,11 +38,11 @@ class SupervisedAudioClassifier(ClassifierMixin, BaseAudioEstimator):
     """The network of `ContrastiveAudioEncoder`, trained with labels.
 
     This is the bar that features learned without labels are measured by. Spectrograms, network,
-    augmentation, optimiser and budget are those of the contrastive encoder; its two crops of each
-    clip go through a linear layer, whose outputs are averaged, and the objective is the
-    cross-entropy with the clips' labels. A clip's probabilities are those of its windows, averaged
-    as logarithms, and hold for classes that are equally frequent, whatever their share of the
-    training clips.
+    augmentation, optimiser and budget are those of the contrastive encoder; two crops of each clip,
+    from anywhere in it, go through a linear layer, whose outputs are averaged, and the objective is
+    the cross-entropy with the clips' labels. A clip's probabilities are those of its windows,
+    averaged as logarithms, and hold for classes that are equally frequent, whatever their share of
+    the training clips.
 
     Parameters
     ----------
