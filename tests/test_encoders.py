@@ -192,7 +192,7 @@ def test_fit_transform_is_fit_then_transform(encoder, audio_files):
 def test_fit_transform_is_fit_then_transform_where_a_header_claims_too_much(
     encoder, waveforms, tmp_path
 ):
-    # The means of a clip's thirds depend on how long it is, which transform knows by the header.
+    # What is read counts, in both, and not what the header claims.
     paths = [tmp_path / f"{i}.mp3" for i in range(len(waveforms))]
     for path, waveform in zip(paths, waveforms, strict=True):
         soundfile.write(path, waveform, 16000)
