@@ -200,10 +200,7 @@ class BaseAudioEstimator(BaseEstimator):
         """Validate X, then return its clips' log-mels one by one."""
         settings = self._log_mel_settings
         clips = check_clips(self, X, sample_rate=settings["sample_rate"], reset=False)
-        lengths = []
-        for i in range(len(clips)):
-            clips.check(i)
-            lengths.append(_n_frames(clips, i, settings["hop_length"]))
+        lengths = [clips.check(i) // settings["hop_length"] + 1 for i in range(len(clips))]
         log_mel = LogMel(**settings)
         return (Source(n, levelled_blocks(clips, i, log_mel)) for i, n in enumerate(lengths))
 
@@ -238,11 +235,6 @@ class BaseAudioEstimator(BaseEstimator):
             module.load_state_dict(weights)
             state["module_"] = module.eval().requires_grad_(False)
         super().__setstate__(state)
-
-
-def _n_frames(clips: Clips, i: int, hop_length: int) -> int:
-    """Return how many frames clip `i` has; of a file, by what its header claims."""
-    return clips.n_timesteps(i) // hop_length + 1
 
 
 class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseAudioEstimator):

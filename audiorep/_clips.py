@@ -45,25 +45,22 @@ class Clips:
         item = self.items[i]
         return f"clip {i}" + (f" ({os.fspath(item)!r})" if _is_path(item) else "")
 
-    def check(self, i: int) -> None:
-        """Raise a ValueError or OSError when item `i` is no usable clip.
+    def check(self, i: int) -> int:
+        """Return the length of item `i` at `sample_rate`, of a file as its header claims it.
 
-        Files are opened, but only their headers are read.
+        Raises
+        ------
+        ValueError or OSError
+            When the item is no usable clip. Of files, only the headers are read.
         """
         if _is_path(self.items[i]):
             with self._open(i) as file:
-                n_timesteps = file.frames
+                n_timesteps = resampled_length(file.frames, file.samplerate, self.sample_rate)
         else:
             n_timesteps = len(self._waveform(i))
         if n_timesteps == 0:
             raise ValueError(f"{self.name(i)} is empty; leave it out or record it again.")
-
-    def n_timesteps(self, i: int) -> int:
-        """Return the length of item `i` at `sample_rate`, as the file's header claims it."""
-        if not _is_path(self.items[i]):
-            return len(self._waveform(i))
-        with self._open(i) as file:
-            return resampled_length(file.frames, file.samplerate, self.sample_rate)
+        return n_timesteps
 
     def blocks(self, i: int) -> Iterator[Tensor]:
         """Yield item `i` as consecutive float32 blocks at `sample_rate`.
@@ -93,7 +90,8 @@ class Clips:
                     "mend the file or leave it out."
                 ) from error
             n_read += len(block)
-            waveform = block.mean(axis=1, dtype=np.float32)
+            mono = block.shape[1] == 1
+            waveform = block[:, 0] if mono else block.mean(axis=1, dtype=np.float32)
             if not np.isfinite(waveform).all():
                 raise ValueError(_not_finite(self.name(i)))
             if len(block):

@@ -12,8 +12,9 @@ from audiorep._base import BaseAudioEncoder
 from audiorep._health import count_sounds, warn_of_collapse, warn_of_small_batch
 from audiorep._log_mels import LogMels
 from audiorep._training import History, Objective, ProgressLine, n_training_steps, train
-from audiorep.augmentations._views import check_augmentation, make_augmentation
+from audiorep.augmentations._views import FrozenChain, check_augmentation, make_augmentation
 from audiorep.nn import (
+    ComparisonHead,
     ConvBackbone,
     LogMelScaler,
     NTXentLoss,
@@ -64,11 +65,14 @@ class ConvWindowEncoder(WindowEncoder):
 class ContrastiveObjective(Objective):
     """Two views of every clip must find each other among all views of a batch.
 
+    Beside it, what the augmentations did to one more than to the other must be told from the
+    embeddings of both: what views do not share, such as pitch and level, is not forgotten.
+
     Parameters
     ----------
     encoder : ConvWindowEncoder
         What is trained.
-    augmentation : nn.Module
+    augmentation : FrozenChain
         Makes a view of each crop.
     projection_dim : int
         Length of the projections that are compared.
@@ -76,21 +80,29 @@ class ContrastiveObjective(Objective):
         Of the loss.
     decoupled : bool
         Whether the loss is the decoupled one.
+    awareness : float
+        Weight of telling what the augmentations did.
     """
 
     def __init__(
         self,
         encoder: ConvWindowEncoder,
-        augmentation: nn.Module,
+        augmentation: FrozenChain,
         projection_dim: int,
         temperature: float,
         decoupled: bool,
+        awareness: float,
     ) -> None:
         super().__init__()
         self.encoder = encoder
         self.augmentation = augmentation
-        self.head = ProjectionHead(encoder.backbone.embedding_dim, projection_dim=projection_dim)
+        dim = encoder.backbone.embedding_dim
+        self.head = ProjectionHead(dim, projection_dim=projection_dim)
         self.loss = NTXentLoss(temperature, decoupled)
+        self.awareness = awareness if augmentation.telling else 0.0
+        if self.awareness:
+            n_drawn = sum(part.n_drawn for part in augmentation.telling)
+            self.comparison = ComparisonHead(dim, n_drawn)
 
     def forward(self, crops: Tensor, n_valid: Tensor) -> Tensor:
         """Return the loss of a batch.
@@ -106,22 +118,50 @@ class ContrastiveObjective(Objective):
         -------
         Tensor of shape ()
         """
-        projections = self.head(self.encoder(self.augmentation(crops), n_valid))
+        embeddings = self.encoder(self.augmentation(crops), n_valid)
+        projections = self.head(embeddings)
+        told = self.comparison(*embeddings.chunk(2)) if self.awareness else None
         # Similarities in bfloat16 would be too coarse for a temperature well below one.
         with torch.autocast(projections.device.type, enabled=False):
             first, second = projections.float().chunk(2)
             self._views = first.detach(), second.detach()
-            return self.loss(first, second)
+            loss = self.loss(first, second)
+            if told is None:
+                return loss
+            error = _difference_error(told.float(), self.augmentation.drawn(crops))
+            self._error = error.item()
+            return loss + self.awareness * error
 
     def diagnostics(self) -> dict[str, float]:
-        """Return how the projections of the last batch lie on the sphere."""
+        """Return how the projections of the last batch lie on the sphere, and what was told."""
         first, second = self._views
+        told = {"comparison_error": self._error} if self.awareness else {}
         return {
+            **told,
             "alignment": alignment(first, second).item(),
             "uniformity": (uniformity(first).item() + uniformity(second).item()) / 2,
             # Of one view: half of the rows in an eighth of the time.
             "effective_rank": effective_rank(nn.functional.normalize(first, dim=1)).item(),
         }
+
+
+def _difference_error(told: Tensor, drawn: Sequence[Tensor]) -> Tensor:
+    """Return the mean squared error of what is told of the difference between two views.
+
+    Parameters
+    ----------
+    told : Tensor of shape (batch, n)
+    drawn : sequence of Tensor of shape (2 * batch, n_i), whose n_i add up to n
+        By what each augmentation changed all views. Differences are told in standard deviations
+        of these; augmentations count alike, however many numbers they draw.
+    """
+    errors = []
+    parts = torch.split(told, [d.shape[1] for d in drawn], dim=1)
+    for part, numbers in zip(parts, drawn, strict=True):
+        first, second = numbers.float().chunk(2)
+        difference = (first - second) / numbers.float().std(0).clamp_min(1e-6)
+        errors.append((part - difference).square().mean())
+    return torch.stack(errors).mean()
 
 
 class ContrastiveAudioEncoder(BaseAudioEncoder):
@@ -155,6 +195,13 @@ class ContrastiveAudioEncoder(BaseAudioEncoder):
     decoupled : bool, default=True
         Leave the positive out of the loss's denominator, which suits small batches; False gives
         the loss of SimCLR.
+    augmentation_awareness : float, default=1.0
+        Weight of a second task beside the contrastive one: to tell from two views of a clip what
+        the augmentations did to one more than to the other (how far it is higher, brighter,
+        louder). Views that must be alike whatever their pitch and level teach a network to ignore
+        them; this keeps them in the features, beside what is alike. 0 leaves it out, as do
+        augmentations that do not tell: those that do, such as
+        :class:`~audiorep.augmentations.RandomGain`, leave `n_drawn` numbers per clip in `drawn`.
     augmentation : nn.Module, list of nn.Module or None, default=None
         Makes the views out of crops, which are drawn where a clip is loud and stretched in time
         by up to a quarter already: takes and returns log-mel power, natural logarithm, of shape
@@ -195,7 +242,9 @@ class ContrastiveAudioEncoder(BaseAudioEncoder):
         projections of the step's clips on the unit sphere, "alignment" (mean squared distance
         of two views of a clip: low where views are alike, as is wanted), "uniformity" (of one
         view: 0 where all clips are one point, the lower the more evenly they are spread) and
-        "effective_rank" (of one view: directions in which clips differ). See
+        "effective_rank" (of one view: directions in which clips differ); and "comparison_error",
+        the mean squared error in telling what the augmentations did, where 2 is that of a guess.
+        See
         :func:`~audiorep.nn.alignment`, :func:`~audiorep.nn.uniformity` and
         :func:`~audiorep.nn.effective_rank`. `fit` warns of a collapse. Without epochs, lists
         are empty.
@@ -212,6 +261,8 @@ class ContrastiveAudioEncoder(BaseAudioEncoder):
     ----------
     Verma and Smith, A Framework for Contrastive and Generative Learning of Audio
     Representations, 2020, arXiv:2010.11459.
+    Lee et al., Improving Transferability of Representations via Augmentation-Aware
+    Self-Supervision, 2021, arXiv:2111.09613.
 
     Examples
     --------
@@ -230,6 +281,7 @@ class ContrastiveAudioEncoder(BaseAudioEncoder):
         "projection_dim": [Interval(Integral, 2, None, closed="left")],
         "temperature": [Interval(Real, 0, None, closed="neither")],
         "decoupled": ["boolean"],
+        "augmentation_awareness": [Interval(Real, 0, None, closed="left")],
         "augmentation": [nn.Module, list, tuple, None],
     }
 
@@ -245,6 +297,7 @@ class ContrastiveAudioEncoder(BaseAudioEncoder):
         projection_dim: int = 128,
         temperature: float = 0.2,
         decoupled: bool = True,
+        augmentation_awareness: float = 1.0,
         augmentation: nn.Module | Sequence[nn.Module] | None = None,
         n_epochs: int | str = "auto",
         batch_size: int = 64,
@@ -265,6 +318,7 @@ class ContrastiveAudioEncoder(BaseAudioEncoder):
         self.projection_dim = projection_dim
         self.temperature = temperature
         self.decoupled = decoupled
+        self.augmentation_awareness = augmentation_awareness
         self.augmentation = augmentation
         self.n_epochs = n_epochs
         self.batch_size = batch_size
@@ -303,6 +357,7 @@ class ContrastiveAudioEncoder(BaseAudioEncoder):
             self.projection_dim,
             self.temperature,
             self.decoupled,
+            self.augmentation_awareness,
         )
         history = train(
             objective.to(device),

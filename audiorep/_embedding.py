@@ -1,7 +1,8 @@
 """From log-mels to features with a trained module: windows, batches of one fixed shape, pooling."""
 
 import copy
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import islice
 from typing import NamedTuple, TypeVar
@@ -17,6 +18,7 @@ from audiorep.nn import WindowEncoder
 
 FloatArray = npt.NDArray[np.float32]
 _Module = TypeVar("_Module", bound=WindowEncoder)
+_Item = TypeVar("_Item")
 
 # Windows that pass the module together. The last batch is filled up, so that every product has
 # the same shape and a clip's features never depend on its company, not even in the last bit.
@@ -60,6 +62,22 @@ def iter_batches(sources: Iterable[Source], width: int, hop: int, grid: int) -> 
         yield Batch(owners, n_frames, cut)
 
 
+def ahead(items: Iterable[_Item]) -> Iterator[_Item]:
+    """Yield items, each made in a thread while the caller works on the one before.
+
+    With one thread for torch, there is none to spare, and they are made in turn.
+    """
+    if torch.get_num_threads() == 1:
+        yield from items
+        return
+    iterator = iter(items)
+    with ThreadPoolExecutor(1) as executor:
+        made = executor.submit(next, iterator, None)
+        while (item := made.result()) is not None:
+            made = executor.submit(next, iterator, None)
+            yield item
+
+
 def iter_overlapping(module: WindowEncoder, sources: Iterable[Source]) -> Iterator[Batch]:
     """Cut clips into windows that suit a module, half a window apart."""
     width = module.n_frames
@@ -90,12 +108,12 @@ def pool_clips(
     width = module.n_frames
     hear = partial(hear_twice, n_parts=n_parts)
     heard = (Source(n_frames, map(hear, blocks)) for n_frames, blocks in sources)
-    clips: list[list[FloatArray]] = []  # per clip, its blocks
-    open_clip: Sums | None = None  # of the clip that is being read
-    owner = 0
+    rows: list[FloatArray] = []  # of groups of clips
+    clips: list[Sums] = []  # of the next group, the last of which may go on
+    owner = -1
     # Windows side by side (but the last, which ends with the clip): overlap would double the work,
     # and brought nothing on the folds of three sets on which it was tried.
-    for batch in iter_batches(heard, width, width, module.grid):
+    for batch in ahead(iter_batches(heard, width, width, module.grid)):
         windows, n_valid = batch.tensors(device)
         counted = _is_counted(batch, width).to(device)
         with torch.inference_mode():
@@ -107,18 +125,20 @@ def pool_clips(
         for i, window_owner in enumerate(batch.owners):
             if window_owner < 0:
                 break
-            if open_clip is not None and window_owner != owner:
-                clips.append(_blocks(open_clip))
-                open_clip = None
+            if window_owner == owner:
+                clips[-1].add(sums, i)
+                continue
+            if len(clips) == _BATCH:
+                rows.append(_rows(clips))
+                clips = []
             owner = window_owner
-            if open_clip is None:
-                open_clip = sums.window(i)
-            else:
-                open_clip.add(sums, i)
-    assert open_clip is not None
-    clips.append(_blocks(open_clip))
-    sizes = [len(block) for block in clips[0]]
-    return Pooled(np.stack([np.concatenate(blocks) for blocks in clips]), sizes)
+            clips.append(sums.window(i))
+    sizes = [block.shape[1] for block in Sums.stack(clips).blocks()]
+    return Pooled(np.concatenate([*rows, _rows(clips)]), sizes)
+
+
+def _rows(clips: Sequence[Sums]) -> FloatArray:
+    return np.concatenate(Sums.stack(clips).blocks(), axis=1).astype(np.float32)
 
 
 def _is_counted(batch: Batch, width: int) -> Tensor:
@@ -128,10 +148,6 @@ def _is_counted(batch: Batch, width: int) -> Tensor:
     """
     start = torch.tensor([window.start for window in batch.windows])
     return torch.arange(width) >= (-start % width)[:, None, None]
-
-
-def _blocks(sums: Sums) -> list[FloatArray]:
-    return [block.astype(np.float32) for block in sums.blocks()]
 
 
 class ClipFrames(NamedTuple):

@@ -1,7 +1,8 @@
 """From the windows of a clip to statistics over time, of the whole clip and of its parts."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -44,28 +45,35 @@ class Sums:
         self.added += others.added[i]
         np.maximum(self.maxima, others.maxima[i], out=self.maxima)
 
+    @classmethod
+    def stack(cls, sums: Sequence["Sums"]) -> Self:
+        """Put those of several clips side by side."""
+        added = np.stack([of_clip.added for of_clip in sums])
+        maxima = np.stack([of_clip.maxima for of_clip in sums])
+        return cls(sums[0].n_channels, sums[0].n_parts, added, maxima)
+
     def blocks(self) -> list[DoubleArray]:
-        """Return the statistics of a clip, of which all windows were added.
+        """Return the statistics of clips, of which all windows were added.
 
         They are, for each map, standard deviation, maximum and mean absolute change, each of shape
-        (n_channels,), and the means of the parts, of shape (n_parts * n_channels,).
+        (n_clips, n_channels), and the means of the parts, (n_clips, n_parts * n_channels).
         """
         blocks = []
         n_parts = self.n_parts
-        maxima = np.split(self.maxima, np.cumsum(self.n_channels)[:-1])
         sizes = [n_parts + 1 + (n_parts + 2) * n for n in self.n_channels]
-        for n, added, maximum in zip(
-            self.n_channels, np.split(self.added, np.cumsum(sizes)[:-1]), maxima, strict=True
-        ):
+        of_maps = np.split(self.added, np.cumsum(sizes)[:-1], axis=1)
+        maxima = np.split(self.maxima, np.cumsum(self.n_channels)[:-1], axis=1)
+        for n, added, maximum in zip(self.n_channels, of_maps, maxima, strict=True):
             cuts = np.cumsum([n_parts, 1, n_parts * n, n])
-            weights, change_weight, totals, squares, changes = np.split(added, cuts)
-            totals = totals.reshape(n_parts, n)
-            mean = totals.sum(0) / weights.sum()
-            variance = np.maximum(squares / weights.sum() - mean**2, 0.0)
+            weights, change_weight, totals, squares, changes = np.split(added, cuts, axis=1)
+            weight = weights.sum(1, keepdims=True)
+            totals = totals.reshape(-1, n_parts, n)
+            mean = totals.sum(1) / weight
+            variance = np.maximum(squares / weight - mean**2, 0.0)
             # A clip of one position does not change.
             change = changes / np.where(change_weight > 0, change_weight, 1.0)
-            parts = totals / weights[:, None]
-            blocks += [np.sqrt(variance), maximum, change, parts.ravel()]
+            parts = totals / weights[:, :, None]
+            blocks += [np.sqrt(variance), maximum, change, parts.reshape(len(parts), -1)]
         return blocks
 
 
@@ -92,14 +100,16 @@ def window_sums(maps: Iterable[tuple[Tensor, Tensor]]) -> Sums:
         n_windows, n_positions, n = steps.shape
         parts = shares.reshape(n_windows, -1, n_positions, shares.shape[2] // n_positions).sum(3)
         weight = parts.sum(1)
+        maximum = steps.amax(1)
         # Most windows lie within their clip, and need no copy.
-        inside = steps
-        if not weight.all():
-            inside = steps.masked_fill(weight[:, :, None] == 0, -torch.inf)
+        rows = (weight == 0).any(1).nonzero()[:, 0]
+        if len(rows):
+            outside = weight[rows, :, None] == 0
+            maximum[rows] = steps[rows].masked_fill(outside, -torch.inf).amax(1)
         change_weight = (weight[:, 1:] * weight[:, :-1]).sqrt_()
         changes = (steps[:, 1:] - steps[:, :-1]).abs_()
         n_channels.append(n)
-        maxima.append(inside.amax(1))
+        maxima.append(maximum)
         added += [
             parts.sum(2),
             change_weight.sum(1, keepdim=True),

@@ -210,6 +210,7 @@ def contrastive_entries() -> dict[str, Any]:
         "frames count alike": ByTheClock(),
         "principal axes not levelled": NotLevelled(),
         "principal axes whitened": Whitened(),
+        "views not compared": Contrastive(augmentation_awareness=0.0),
         "crops only": Contrastive(augmentation=[]),
         "without random floor": Contrastive(augmentation=_views_without(RandomFloor)),
         "without pitch shift": Contrastive(augmentation=_views_without(RandomResample)),

@@ -127,6 +127,7 @@ def our_step(log_mels: LogMels, batch_size: int, width: int) -> Callable[[], Any
         defaults.projection_dim,
         defaults.temperature,
         defaults.decoupled,
+        defaults.augmentation_awareness,
     )
     batches = log_mels.batches(batch_size, width, n_crops=2, max_time_stretch=MAX_TIME_STRETCH)
     optimizer = torch.optim.AdamW(objective.parameters(), lr=1e-3)

@@ -121,11 +121,13 @@ def test_printing_tells_settings_apart():
 def test_shift_moves_a_tone_by_at_most_max_shift_and_spreads_over_the_range():
     x = torch.full((400, 64, 20), -10.0)
     x[:, 30] = 0.0
-    y = RandomResample(3.0, 0.0, 0.0)(x)
+    resample = RandomResample(3.0, 0.0, 0.0)
+    y = resample(x)
     # The centre of gravity of what rises above the floor is where the tone went.
     weight = y[:, :, 5] + 10
     centre = (weight * torch.arange(64)).sum(1) / weight.sum(1)
     moved = centre - 30
+    torch.testing.assert_close(moved, resample.drawn[:, 0], atol=1e-3, rtol=0)
     assert moved.abs().max() <= 3.0 + 1e-3
     assert moved.min() < -2.8
     assert moved.max() > 2.8
@@ -134,12 +136,14 @@ def test_shift_moves_a_tone_by_at_most_max_shift_and_spreads_over_the_range():
 def test_mel_stretch_moves_a_tone_in_proportion_to_its_band():
     x = torch.full((400, 64, 4), -10.0)
     x[:, [16, 48]] = 0.0
-    weight = RandomResample(0.0, 0.2, 0.0)(x)[:, :, 0] + 10
+    resample = RandomResample(0.0, 0.2, 0.0)
+    weight = resample(x)[:, :, 0] + 10
     bands = torch.arange(64.0)
     low = (weight[:, :32] * bands[:32]).sum(1) / weight[:, :32].sum(1)
     high = (weight[:, 32:] * bands[32:]).sum(1) / weight[:, 32:].sum(1)
     inside = high < 58  # and not cut at the axis' end
     assert (high / low - 3).abs()[inside].max() < 0.06
+    torch.testing.assert_close((low / 16).log(), -resample.drawn[:, 1], atol=0.02, rtol=0)
     assert low.min() >= 16 * math.exp(-0.2) - 0.1
     assert low.max() <= 16 * math.exp(0.2) + 0.1
     assert low.max() - low.min() > 5
@@ -148,12 +152,14 @@ def test_mel_stretch_moves_a_tone_in_proportion_to_its_band():
 def test_time_stretch_moves_every_click_in_proportion_to_its_time():
     x = torch.full((300, 64, 120), -10.0)
     x[:, :, [30, 60]] = 0.0
-    y = RandomResample(0.0, 0.0, 0.25)(x)[:, 0] + 10
+    resample = RandomResample(0.0, 0.0, 0.25)
+    y = resample(x)[:, 0] + 10
     frames = torch.arange(120.0)
     middle = (y * frames).sum(1) / y.sum(1)  # the mean of both clicks' times
     first = torch.where(frames < middle[:, None], y, 0)
     early = (first * frames).sum(1) / first.sum(1)
     assert (middle / early - 1.5).abs().max() < 0.08
+    torch.testing.assert_close((early / 30).log(), -resample.drawn[:, 2], atol=0.02, rtol=0)
     assert early.min() >= 30 / 1.25 - 0.5
     assert early.max() <= 30 * 1.25 + 0.5
     assert early.max() - early.min() > 10
@@ -200,20 +206,27 @@ def test_no_clip_is_its_own_background_and_none_is_mixed_at_probability_zero():
 
 def test_gain_is_one_number_per_clip_of_the_stated_spread():
     x = sound(4000)[:, :2, :2]
-    gain = RandomGain(3.0)(x) - x
+    module = RandomGain(3.0)
+    gain = module(x) - x
     torch.testing.assert_close(gain, gain[:, :1, :1].expand_as(gain), atol=1e-5, rtol=0)
     decibels = gain[:, 0, 0] * 10 / torch.log(torch.tensor(10.0))
     assert decibels.std().item() == pytest.approx(3.0, rel=0.05)
+    torch.testing.assert_close(decibels, module.drawn[:, 0], atol=1e-5, rtol=0)
 
 
 def test_equalizer_is_a_smooth_curve_over_frequency_and_constant_in_time():
-    change = RandomEqualizer()(sound()) - sound()
+    equalizer = RandomEqualizer()
+    change = equalizer(sound()) - sound()
     torch.testing.assert_close(change, change[:, :, :1].expand_as(change), atol=1e-5, rtol=0)
     curve = change[:, :, 0]
     # Pieces of straight line: the second difference vanishes nearly everywhere.
     bends = curve.diff(n=2, dim=1).abs() > 1e-4
     assert bends.float().mean() < 0.2
     assert curve.std() > 0.1
+    # Its ends are the first and the last node, and the slope.
+    nodes, tilt = equalizer.drawn[:, :-1], equalizer.drawn[:, -1]
+    torch.testing.assert_close(decibels(curve[:, 0]), nodes[:, 0] - tilt, atol=1e-4, rtol=0)
+    torch.testing.assert_close(decibels(curve[:, -1]), nodes[:, -1] + tilt, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize(("kind", "axis", "width"), [(FrequencyMask, 1, 8), (TimeMask, 2, 10)])

@@ -14,6 +14,8 @@ from audiorep import ContrastiveAudioEncoder, VQTransformerEncoder
 from audiorep._contrastive import ContrastiveObjective, ConvWindowEncoder
 from audiorep._health import warn_of_collapse
 from audiorep._vq_window_encoder import CodePredictionObjective, VQWindowEncoder
+from audiorep.augmentations import RandomGain, TimeMask
+from audiorep.augmentations._views import FrozenChain
 from audiorep.datasets import make_instrument_notes
 from audiorep.evaluation import SupervisedAudioClassifier
 
@@ -24,7 +26,14 @@ VQ = VQTransformerEncoder(
 SUPERVISED = SupervisedAudioClassifier(width=8, window_frames=32, n_epochs=3, random_state=0)
 OF_THEIR_OWN = {"tokenizer_loss", "next_codes_loss"}  # of trainings beside the main one
 KEYS = {
-    "contrastive": {"loss", "learning_rate", "alignment", "uniformity", "effective_rank"},
+    "contrastive": {
+        "loss",
+        "learning_rate",
+        "alignment",
+        "uniformity",
+        "effective_rank",
+        "comparison_error",
+    },
     "vq": {"loss", "learning_rate", "codes_in_use", "perplexity", *OF_THEIR_OWN},
     "supervised": {"loss", "learning_rate", "accuracy"},
 }
@@ -94,7 +103,7 @@ def test_diagnostics_of_the_contrastive_batch():
     """They are those of the projections that the loss was computed of."""
     torch.manual_seed(0)
     encoder = ConvWindowEncoder(n_mels=16, n_frames=32, width=4)
-    objective = ContrastiveObjective(encoder, nn.Identity(), 8, 0.5, True)
+    objective = ContrastiveObjective(encoder, FrozenChain([]), 8, 0.5, True, awareness=1.0)
     crops, n_valid = torch.randn(12, 16, 32), torch.full((12,), 32)
     crops[6:] = crops[:6]
     objective(crops, n_valid)
@@ -132,6 +141,58 @@ def test_training_spreads_clips_and_draws_views_together(notes):
     assert np.mean(history["alignment"][-6:]) < 0.8 * history["alignment"][0]
     assert np.mean(history["uniformity"][-6:]) < -2
     assert np.mean(history["effective_rank"][-6:]) > 5
+
+
+def test_what_was_done_to_views_is_told_from_their_embeddings(notes):
+    encoder = clone(CONTRASTIVE).set_params(n_epochs=60, augmentation_awareness=3.0)
+    error = encoder.fit(notes).history_["comparison_error"]
+    assert np.mean(error[:3]) == pytest.approx(2, abs=0.4)  # that of a guess
+    assert np.mean(error[-12:]) < 1.4
+
+
+class OnHalf(nn.Module):
+    """Amplify some clips of a batch only, so that nobody knows which."""
+
+    def __init__(self):
+        super().__init__()
+        self.gain = RandomGain()
+
+    def forward(self, log_mel):
+        n = len(log_mel) // 2
+        return torch.cat((self.gain(log_mel[:n]), log_mel[n:]))
+
+
+class Tell(nn.Module):
+    """Raise clips, and tell by how much."""
+
+    n_drawn = 2
+
+    def forward(self, log_mel):
+        self.drawn = torch.rand(len(log_mel), 2)
+        return log_mel + self.drawn[:, :1, None]
+
+
+def test_augmentations_tell_what_they_drew():
+    x = torch.zeros(6, 16, 8)
+    chain = FrozenChain([TimeMask(), nn.Sequential(RandomGain(), OnHalf()), Tell()]).train()
+    gain, nothing, told = (d for y in [chain(x)] for d in chain.drawn(y))
+    assert gain.shape == (6, 1)
+    assert gain.std() > 0.1
+    assert torch.equal(nothing, torch.zeros(6, 1))
+    assert told.shape == (6, 2)
+    # What was drawn for a batch is not told of the next.
+    chain(x[:4])
+    assert [d.shape for d in chain.drawn(x[:4])] == [(4, 1), (4, 1), (4, 2)]
+    assert FrozenChain([TimeMask()]).telling == []
+
+
+@pytest.mark.parametrize(
+    ("augmentation", "awareness"), [([TimeMask()], 1.0), ([], 1.0), (None, 0.0)]
+)
+def test_where_nothing_is_told_nothing_is_compared(notes, augmentation, awareness):
+    encoder = clone(CONTRASTIVE).set_params(augmentation_awareness=awareness)
+    history = encoder.set_params(augmentation=augmentation).fit(notes).history_
+    assert history.keys() == KEYS["contrastive"] - {"comparison_error"}
 
 
 def test_accuracy_rises(notes):

@@ -16,10 +16,20 @@ class Augmentation(nn.Module):
 
     They take log-mel power, unless a subclass names other `_axes`. A subclass stores the arguments
     of its constructor under their own names, and draws for every clip anew in `augment`, in one
-    vectorised operation.
+    vectorised operation. One that changes a sound as a whole says by how much: `augment` leaves
+    `n_drawn` numbers per clip in `drawn`, so that a network can learn to tell what was done.
+
+    Attributes
+    ----------
+    n_drawn : int
+        Numbers that tell how a clip was changed.
+    drawn : Tensor of shape (batch, n_drawn) or None
+        Those of the last batch.
     """
 
     _axes: ClassVar[tuple[str, ...]] = ("batch", "n_mels", "n_frames")
+    n_drawn: int = 0
+    drawn: Tensor | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """Alter a batch.

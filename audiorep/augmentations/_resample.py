@@ -24,6 +24,12 @@ class RandomResample(Augmentation):
         The duration is scaled by up to ``1 + max_time_stretch``, or down by as much. A clip
         made faster ends with its last frame repeated; one made slower loses its end.
 
+    Attributes
+    ----------
+    drawn : Tensor of shape (batch, 3)
+        Of the last batch: shift upwards in bands, and the logarithms of the steps in which the mel
+        axis and time are read.
+
     Examples
     --------
     >>> import torch
@@ -42,19 +48,23 @@ class RandomResample(Augmentation):
         self.max_shift = max_shift
         self.max_mel_stretch = max_mel_stretch
         self.max_time_stretch = max_time_stretch
+        self.n_drawn = 3
 
     def augment(self, x: Tensor) -> Tensor:
         """Resample log-mel power."""
         _, n_mels, n_frames = x.shape
+        shift = uniform(x, -self.max_shift, self.max_shift)
+        mel_stretch = uniform(x, -self.max_mel_stretch, self.max_mel_stretch)
         if self.max_shift or self.max_mel_stretch:
-            shift = uniform(x, -self.max_shift, self.max_shift)
-            scale = uniform(x, -self.max_mel_stretch, self.max_mel_stretch).exp()
             bands = torch.arange(n_mels, device=x.device)
-            x = _interpolation((bands - shift) * scale, n_mels).transpose(1, 2) @ x
+            position = (bands - shift) * mel_stretch.exp()
+            x = _interpolation(position, n_mels).transpose(1, 2) @ x
+        limit = math.log1p(self.max_time_stretch)
+        speed = uniform(x, -limit, limit)
         if self.max_time_stretch:
-            limit = math.log1p(self.max_time_stretch)
             frames = torch.arange(n_frames, device=x.device)
-            x = x @ _interpolation(frames * uniform(x, -limit, limit).exp(), n_frames)
+            x = x @ _interpolation(frames * speed.exp(), n_frames)
+        self.drawn = torch.cat((shift, mel_stretch, speed), dim=1)[:, :, 0]
         return x
 
 

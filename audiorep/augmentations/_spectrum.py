@@ -20,6 +20,11 @@ class RandomEqualizer(Augmentation):
     n_nodes : int, default=6
         Nodes of the curve, evenly spread over the mel axis.
 
+    Attributes
+    ----------
+    drawn : Tensor of shape (batch, n_nodes + 1)
+        Of the last batch, in decibels: the curve at its nodes, and the slope's gain at the top.
+
     Examples
     --------
     >>> import torch
@@ -33,15 +38,17 @@ class RandomEqualizer(Augmentation):
         self.strength = strength
         self.tilt = tilt
         self.n_nodes = n_nodes
+        self.n_drawn = n_nodes + 1
 
     def augment(self, x: Tensor) -> Tensor:
         """Filter log-mel power."""
         batch, n_mels, _ = x.shape
         nodes = torch.randn(batch, 1, self.n_nodes, device=x.device, dtype=x.dtype)
+        nodes, tilt = nodes * uniform(x, 0.0, self.strength), normal(x, self.tilt)
         curve = nn.functional.interpolate(nodes, n_mels, mode="linear", align_corners=True)
-        curve = curve.transpose(1, 2) * uniform(x, 0.0, self.strength)
         slope = torch.linspace(-1, 1, n_mels, device=x.device)[:, None]
-        return x + (curve + slope * normal(x, self.tilt)) * DECIBEL
+        self.drawn = torch.cat((nodes[:, 0], tilt[:, 0]), dim=1)
+        return x + (curve.transpose(1, 2) + slope * tilt) * DECIBEL
 
 
 class RandomGain(Augmentation):
@@ -54,6 +61,11 @@ class RandomGain(Augmentation):
     strength : float, default=4.3
         Standard deviation of the gain, in decibels.
 
+    Attributes
+    ----------
+    drawn : Tensor of shape (batch, 1)
+        Gains of the last batch, in decibels.
+
     Examples
     --------
     >>> import torch
@@ -65,7 +77,10 @@ class RandomGain(Augmentation):
     def __init__(self, strength: float = 4.3) -> None:
         super().__init__()
         self.strength = strength
+        self.n_drawn = 1
 
     def augment(self, x: Tensor) -> Tensor:
         """Amplify log-mel power."""
-        return x + normal(x, self.strength) * DECIBEL
+        gain = normal(x, self.strength)
+        self.drawn = gain[:, 0]
+        return x + gain * DECIBEL

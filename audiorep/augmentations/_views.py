@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -58,6 +59,22 @@ class FrozenChain(nn.Module):
     def __init__(self, modules: Sequence[nn.Module]) -> None:
         super().__init__()
         self.parts = nn.ModuleList(copy.deepcopy(list(modules))).requires_grad_(False)
+        # Those that tell what they have drawn.
+        self.telling: list[Any] = [
+            part for part in self.parts.modules() if getattr(part, "n_drawn", 0)
+        ]
+
+    def drawn(self, like: Tensor) -> list[Tensor]:
+        """Return what they have drawn for the last batch, each (batch, n_drawn).
+
+        Zeros stand for one that was not called with the whole batch.
+        """
+        return [
+            like.new_zeros(len(like), part.n_drawn)
+            if part.drawn is None or len(part.drawn) != len(like)
+            else part.drawn
+            for part in self.telling
+        ]
 
     @torch.no_grad()
     def forward(self, log_mel: Tensor) -> Tensor:
@@ -70,6 +87,8 @@ class FrozenChain(nn.Module):
             not finite.
         """
         # Full precision: what comes out is the data, whatever the network computes in.
+        for part in self.telling:
+            part.drawn = None
         with torch.autocast(log_mel.device.type, enabled=False):
             for part in self.parts:
                 altered = part(log_mel)

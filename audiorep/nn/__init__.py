@@ -2,7 +2,7 @@
 
 from audiorep.nn._backbone import ConvBackbone
 from audiorep.nn._diagnostics import alignment, effective_rank, uniformity
-from audiorep.nn._heads import ProjectionHead
+from audiorep.nn._heads import ComparisonHead, ProjectionHead
 from audiorep.nn._log_mel import LogMel
 from audiorep.nn._losses import NTXentLoss
 from audiorep.nn._patches import PatchAutoencoder, PatchStem, patchify, unpatchify
@@ -12,6 +12,7 @@ from audiorep.nn._window_encoder import WindowEncoder
 
 __all__ = [
     "CausalTransformer",
+    "ComparisonHead",
     "ConvBackbone",
     "KeyValueCache",
     "LogMel",

@@ -6,6 +6,8 @@ import operator
 import torch
 from torch import Tensor, nn
 
+from audiorep.nn._conv_block import ConvBlock
+
 _N_STATISTICS = 5  # of every channel: maximum, standard deviation, three means
 
 
@@ -50,9 +52,9 @@ class ConvBackbone(nn.Module):
         super().__init__()
         self.n_bands = n_bands
         channels = [width * 2**i for i in range(n_stages)]
-        stages = [_stage(1, width, kernel_size=7, stride=4)]
+        stages = [ConvBlock(1, width, kernel_size=7, stride=4)]
         for n_in, n_out in itertools.pairwise(channels):
-            stages.append(_stage(n_in, n_out, kernel_size=3, stride=2))
+            stages.append(ConvBlock(n_in, n_out, kernel_size=3, stride=2))
         self.stages = nn.ModuleList(stages)
         self.time_stride = 4 * 2 ** (n_stages - 1)
         bands = [min(n_bands, -(-n_mels // (4 * 2**i))) for i in range(n_stages)]
@@ -119,66 +121,45 @@ def fold_bands(stage_map: Tensor, n_bands: int) -> Tensor:
     -------
     Tensor of shape (batch, n_filters * min(n_bands, n_map_bands), n_positions)
     """
-    batch, n_filters, n_map_bands, n_positions = stage_map.shape
-    if n_map_bands % n_bands == 0:  # several times faster than what serves any number
-        stage_map = stage_map.reshape(batch, n_filters, n_bands, -1, n_positions).mean(3)
-    elif n_map_bands > n_bands:
+    n_map_bands, n_positions = stage_map.shape[2:]
+    if n_map_bands > n_bands and n_map_bands % n_bands:
         stage_map = nn.functional.adaptive_avg_pool2d(stage_map, (n_bands, n_positions))
-    return stage_map.flatten(1, 2)
-
-
-def _stage(n_in: int, n_out: int, kernel_size: int, stride: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(n_in, n_out, kernel_size, stride, kernel_size // 2, bias=False),
-        nn.BatchNorm2d(n_out),
-        nn.ReLU(inplace=False),  # the map is an output: nothing may overwrite it
-    )
+    # Filters last, as the backbone holds them: what follows takes half the time.
+    folded = stage_map.permute(0, 2, 3, 1)
+    if n_map_bands > n_bands and n_map_bands % n_bands == 0:
+        # Slices are added: a mean over an axis inside takes twice as long.
+        slices = torch.unflatten(folded, 1, (n_bands, -1)).unbind(2)
+        folded = sum(slices[1:], slices[0]) / len(slices)
+    return folded.permute(0, 2, 3, 1).flatten(2).transpose(1, 2)
 
 
 def _statistics(feature_map: Tensor, valid: Tensor) -> Tensor:
     """Return statistics over the first part of a map, (batch, 5 * n_channels).
 
+    They are maximum, standard deviation, and means of three overlapping parts. A part weighs
+    positions by a triangle around its centre, so nothing jumps at a border.
+
     Parameters
     ----------
-    feature_map : Tensor of shape (batch, n_channels, n_positions)
+    feature_map : Tensor of shape (batch, n_channels, n_positions), float32
     valid : Tensor of shape (batch,)
         Share of the positions that belong to the clip.
     """
     n_positions = feature_map.shape[-1]
-    counts = (valid * n_positions).ceil().clamp(1, n_positions)
-    parts = (
-        _maximum(feature_map, counts),
-        _deviation(feature_map, counts),
-        _means_of_thirds(feature_map, counts),
-    )
-    return torch.cat(parts, dim=1)
-
-
-def _deviation(feature_map: Tensor, counts: Tensor) -> Tensor:
-    """Standard deviation over the first `counts` positions, of shape (batch, n_channels)."""
-    position = torch.arange(feature_map.shape[-1], device=feature_map.device)
-    weight = ((position < counts[:, None]) / counts[:, None])[:, None]  # (batch, 1, n_positions)
-    mean = (feature_map * weight).sum(2, keepdim=True)
-    variance = ((feature_map - mean).square() * weight).sum(2)
-    return (variance + 1e-4).sqrt()  # where nothing varies, the root alone has no gradient
-
-
-def _maximum(feature_map: Tensor, counts: Tensor) -> Tensor:
-    """Maximum over the first `counts` positions, of shape (batch, n_channels)."""
-    position = torch.arange(feature_map.shape[-1], device=feature_map.device)
-    outside = position >= counts[:, None, None]
-    return feature_map.masked_fill(outside, -torch.inf).amax(2)
-
-
-def _means_of_thirds(feature_map: Tensor, counts: Tensor) -> Tensor:
-    """Means in three overlapping parts of the first `counts` positions, of shape (batch, 3 * c).
-
-    A part weighs positions by a triangle around its centre, so nothing jumps at a border.
-    """
-    position = torch.arange(feature_map.shape[-1], device=feature_map.device)
-    relative = position / counts[:, None]  # (batch, n_positions)
+    position = torch.arange(n_positions, device=feature_map.device)
+    counts = (valid * n_positions).ceil().clamp(1, n_positions)[:, None]
+    inside = position < counts
     centre = (torch.arange(3, dtype=counts.dtype, device=counts.device) + 0.5) / 3
-    weight = (1 - 3 * (relative[:, None] - centre[:, None]).abs()).clamp_min(0) + 1e-6
-    weight = weight * (position < counts[:, None])[:, None]
-    weight = weight / weight.sum(2, keepdim=True)  # (batch, 3, n_positions)
-    return torch.einsum("bct,bpt->bpc", feature_map, weight).flatten(1)
+    distance = ((position / counts)[:, None] - centre[:, None]).abs()
+    triangles = (1 - 3 * distance).clamp_min(0) + 1e-6  # (batch, 3, n_positions)
+    weight = torch.cat((torch.ones_like(triangles[:, :1]), triangles), dim=1) * inside[:, None]
+    weight = weight / weight.sum(2, keepdim=True)
+    steps = feature_map.transpose(1, 2)
+    with torch.autocast(steps.device.type, enabled=False):
+        whole, parts = torch.split(torch.bmm(weight, steps), [1, 3], dim=1)
+        squares = torch.bmm(weight[:, :1], steps.square())
+    variance = (squares - whole.square()).clamp_min(0)
+    deviation = (variance + 1e-4).sqrt()  # where nothing varies, the root alone has no gradient
+    if not inside.all():
+        steps = steps.masked_fill(~inside[:, :, None], -torch.inf)
+    return torch.cat((steps.amax(1), deviation.flatten(1), parts.flatten(1)), dim=1)

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from audiorep.nn._conv_block import ConvBlock
+
 
 def patchify(log_mel: Tensor, patch_mels: int, patch_frames: int) -> Tensor:
     """Cut log-mels into patches that do not overlap.
@@ -159,7 +161,10 @@ class PatchStem(nn.Module):
         super().__init__()
         channels = (1, *n_channels)
         self.stages = nn.Sequential(
-            *(_halving(n_in, n_out) for n_in, n_out in zip(channels, n_channels, strict=False))
+            *(
+                ConvBlock(n_in, n_out, kernel_size=3, stride=2)
+                for n_in, n_out in zip(channels, n_channels, strict=False)
+            )
         )
         self.patch_frames = 2 ** len(n_channels)
         n_bands = -(-n_mels // self.patch_frames)
@@ -195,14 +200,6 @@ class PatchStem(nn.Module):
         They have the shape (batch, n_steps, dim).
         """
         return self.norm(self.embed(last_map.permute(0, 3, 1, 2).flatten(2)))
-
-
-def _halving(n_in: int, n_out: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(n_in, n_out, kernel_size=3, stride=2, padding=1, bias=False),
-        nn.BatchNorm2d(n_out),
-        nn.ReLU(inplace=True),
-    )
 
 
 def valid_steps(n_valid: Tensor, n_steps: int, patch_frames: int) -> Tensor:
