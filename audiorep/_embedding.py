@@ -49,15 +49,17 @@ class Batch(NamedTuple):
         return log_mel.to(device).float(), n_valid.to(device)
 
 
-def iter_batches(sources: Iterable[Source], width: int, hop: int, grid: int) -> Iterator[Batch]:
+def iter_batches(
+    sources: Iterable[Source], width: int, hop: int, grid: int, size: int = _BATCH
+) -> Iterator[Batch]:
     """Cut clips into windows, as `iter_windows` does, in batches of one fixed size."""
     windows = (
         (owner, source.n_frames, window)
         for owner, source in enumerate(sources)
         for window in iter_windows(source.blocks, width, hop, grid)
     )
-    while group := list(islice(windows, _BATCH)):
-        group += [(-1, *group[-1][1:])] * (_BATCH - len(group))
+    while group := list(islice(windows, size)):
+        group += [(-1, *group[-1][1:])] * (size - len(group))
         owners, n_frames, cut = (list(column) for column in zip(*group, strict=True))
         yield Batch(owners, n_frames, cut)
 
@@ -102,10 +104,33 @@ def pool_clips(
 ) -> Pooled:
     """Return the statistics over time of every clip's feature maps.
 
-    The module hears every clip twice; see `hear_twice`.
+    The module hears every clip twice; see `hear_twice`. Windows are twice as wide as those of
+    training, where a clip is longer than these: at the edge of a window, a map misses what is
+    beyond.
     """
     module = on_device(module, device)
-    width = module.n_frames
+    sources = list(sources)  # whose blocks are not read before their turn
+    is_long = np.array([source.n_frames > module.n_frames for source in sources])
+    pooled: Pooled | None = None
+    for width, chosen in ((module.n_frames, ~is_long), (2 * module.n_frames, is_long)):
+        if chosen.any():
+            some = (sources[i] for i in np.flatnonzero(chosen))
+            rows, sizes = _pool_windows(module, some, device, n_parts, width)
+            if pooled is None:
+                pooled = Pooled(np.empty((len(sources), rows.shape[1]), np.float32), sizes)
+            pooled.rows[chosen] = rows
+    assert pooled is not None
+    return pooled
+
+
+def _pool_windows(
+    module: WindowEncoder,
+    sources: Iterable[Source],
+    device: torch.device,
+    n_parts: int,
+    width: int,
+) -> Pooled:
+    """Do so with windows of one width."""
     hear = partial(hear_twice, n_parts=n_parts)
     heard = (Source(n_frames, map(hear, blocks)) for n_frames, blocks in sources)
     rows: list[FloatArray] = []  # of groups of clips
@@ -113,7 +138,8 @@ def pool_clips(
     owner = -1
     # Windows side by side (but the last, which ends with the clip): overlap would double the work,
     # and brought nothing on the folds of three sets on which it was tried.
-    for batch in ahead(iter_batches(heard, width, width, module.grid)):
+    size = _BATCH * module.n_frames // width
+    for batch in ahead(iter_batches(heard, width, width, module.grid, size)):
         windows, n_valid = batch.tensors(device)
         counted = _is_counted(batch, width).to(device)
         with torch.inference_mode():
