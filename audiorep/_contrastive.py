@@ -168,7 +168,8 @@ class ContrastiveAudioEncoder(BaseAudioEncoder):
     """Features that tell clips apart whatever their pitch, timbre, tempo and surroundings.
 
     Views of one clip (two crops, with the floor of silence raised, shifted in pitch, stretched,
-    filtered, mixed with others, masked) are pulled together and other clips pushed apart; the
+    filtered, mixed with others, masked) are pulled together and other clips pushed apart; how two
+    views differ in pitch, timbre and level must be told, too, so that it is not forgotten. The
     features are made of statistics over time of the spectrogram and of the maps of a small
     convolutional network at every depth. For these, every clip is heard twice: down to 80 dB below
     its loudest value, and down to 50, where hiss and hum are kept out. Louder frames count more.
@@ -184,8 +185,9 @@ class ContrastiveAudioEncoder(BaseAudioEncoder):
     n_mels : int, default=64
         Number of mel bands.
     window_frames : int, default=96
-        Width of the windows that the network sees, in frames: a multiple of 16. Shorter clips
-        are padded behind their end.
+        Width of the windows that the network is trained on, in frames: a multiple of 16. Shorter
+        clips are padded behind their end; for the features of longer ones, windows are twice as
+        wide.
     width : int, default=32
         Channels of the network's first stage; all other widths are multiples of it.
     projection_dim : int, default=128

@@ -46,9 +46,10 @@ class VQTransformerEncoder(CodeLanguageModel, BaseAudioEncoder):
     n_mels : int, default=64
         Number of mel bands, a multiple of `n_bands`.
     window_frames : int, default=96
-        Width of the windows that the network sees, in frames; a multiple of 8, the frames of one
-        step. It is the transformer's context, too: how far each block looks back. Shorter clips
-        are padded behind their end.
+        Width of the windows that the network is trained on, in frames; a multiple of 8, the
+        frames of one step. It is the transformer's context, too: how far each block looks back.
+        Shorter clips are padded behind their end; for the features of longer ones, windows are
+        twice as wide.
     n_codes : int, default=256
         Size of the codebook. Counts of pairs of codes take memory that grows with its square: 2 MB
         at 256, 470 MB at 4096.

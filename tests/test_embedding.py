@@ -1,10 +1,12 @@
 """From log-mels to pooled statistics: what is heard, and in which order it comes out."""
 
+import threading
+
 import numpy as np
 import pytest
 import torch
 
-from audiorep._embedding import Source, pool_clips
+from audiorep._embedding import Source, ahead, pool_clips
 from audiorep._log_mels import hear_twice, level, split_hearings
 from audiorep.nn import WindowEncoder
 
@@ -79,3 +81,59 @@ def test_every_frame_counts_once_whatever_the_length(n_frames):
     std, maximum, _, mean = weighted_statistics(*low)
     np.testing.assert_allclose(pooled.rows[0, :6], np.concatenate((std, maximum)), atol=1e-4)
     np.testing.assert_allclose(pooled.rows[0, 9:12], mean, atol=1e-4)
+
+
+class Listener(TwoMaps):
+    """Remembers which shapes it got."""
+
+    def feature_maps(self, log_mel, n_valid):
+        self.heard.add(tuple(log_mel.shape))
+        return super().feature_maps(log_mel, n_valid)
+
+
+def test_clips_longer_than_a_window_are_heard_in_wider_ones_and_all_keep_their_order():
+    lengths = [40, 16, 3, 17, 90, 1] * 8
+    clips = [levelled(n, seed) for seed, n in enumerate(lengths)]
+    module = Listener()
+    rows = []
+    for chosen in (range(48), range(47, -1, -1), [i for i in range(48) if lengths[i] > 16]):
+        module.heard = set()
+        sources = (Source(lengths[i], [clips[i]]) for i in chosen)
+        rows.append(pool_clips(module, sources, CPU, n_parts=2).rows)
+        # As many frames in a batch, whatever the width.
+        shapes = {(32, 3, 16), (16, 3, 32)} if len(chosen) == 48 else {(16, 3, 32)}
+        assert module.heard == shapes
+    together, reversed_, long_ones = rows
+    np.testing.assert_array_equal(together, reversed_[::-1])
+    np.testing.assert_array_equal(together[np.array(lengths) > 16], long_ones)
+    pairs = zip(lengths, clips, strict=True)
+    alone = [pool_clips(module, [Source(n, [c])], CPU, 2).rows[0] for n, c in pairs]
+    np.testing.assert_array_equal(together, alone)
+
+
+def test_items_are_made_ahead_in_order_and_errors_come_where_they_belong():
+    made = []
+
+    def items():
+        for i in range(5):
+            made.append(i)
+            yield i
+        raise OSError("no sixth")
+
+    before = torch.get_num_threads()
+    try:
+        for n_threads in (2, 1):
+            torch.set_num_threads(n_threads)
+            made.clear()
+            seen = []
+            with pytest.raises(OSError, match="no sixth"):
+                seen.extend(ahead(items()))
+            assert seen == made == list(range(5))
+            # Who stops early leaves no thread behind.
+            n_running = threading.active_count()
+            stopped = ahead(iter(range(5)))
+            assert next(stopped) == 0
+            stopped.close()
+            assert threading.active_count() == n_running
+    finally:
+        torch.set_num_threads(before)

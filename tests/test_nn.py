@@ -3,7 +3,8 @@ import math
 import pytest
 import torch
 
-from audiorep.nn import ConvBackbone, NTXentLoss, ProjectionHead
+from audiorep.nn import ComparisonHead, ConvBackbone, NTXentLoss, ProjectionHead
+from audiorep.nn._conv_block import ConvBlock
 
 
 def naive_nt_xent(first, second, temperature, decoupled):
@@ -134,3 +135,36 @@ def test_feature_maps_average_bands_of_the_stages():
     folded, full = backbone.feature_maps(x)[0], fine.feature_maps(x)[0]
     expected = full.unflatten(1, (8, 4, 4)).mean(3).flatten(1, 2)
     torch.testing.assert_close(folded, expected)
+
+
+def test_folding_the_norm_changes_nothing_but_rounding():
+    torch.manual_seed(0)
+    block = ConvBlock(3, 5, kernel_size=3, stride=2)
+    for _ in range(3):
+        block(2 + 3 * torch.randn(8, 3, 16, 12))  # statistics that are not the initial ones
+    with torch.no_grad():
+        block[1].weight.uniform_(0.5, 2.0)
+        block[1].bias.normal_()
+    block.eval()
+    x = torch.randn(2, 3, 17, 12)
+    folded, plain = block(x), torch.nn.Sequential(*block)(x)
+    torch.testing.assert_close(folded, plain, rtol=1e-4, atol=1e-5)
+    # Gradients reach filters and norm in either case.
+    gradients = [
+        torch.autograd.grad(y.square().sum(), list(block.parameters())) for y in (folded, plain)
+    ]
+    for a, b in zip(*gradients, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-3)
+
+
+def test_a_comparison_learns_how_one_embedding_differs_from_the_other():
+    torch.manual_seed(0)
+    head = ComparisonHead(8, n_outputs=2, hidden_dim=16)
+    optimizer = torch.optim.Adam(head.parameters(), lr=1e-2)
+    for _ in range(300):
+        first, second = torch.randn(2, 64, 8)
+        error = (head(first, second) - (first - second)[:, :2]).square().mean()
+        optimizer.zero_grad()
+        error.backward()
+        optimizer.step()
+    assert error < 0.3  # of a variance of 2
