@@ -128,24 +128,25 @@ class ContrastiveObjective(Objective):
             loss = self.loss(first, second)
             if told is None:
                 return loss
-            error = _difference_error(told.float(), self.augmentation.drawn(crops))
-            self._error = error.item()
+            error = _comparison_error(told.float(), self.augmentation.told(len(crops)))
+            self._error = error.detach()
             return loss + self.awareness * error
 
     def diagnostics(self) -> dict[str, float]:
         """Return how the projections of the last batch lie on the sphere, and what was told."""
         first, second = self._views
-        told = {"comparison_error": self._error} if self.awareness else {}
-        return {
-            **told,
+        found = {
             "alignment": alignment(first, second).item(),
             "uniformity": (uniformity(first).item() + uniformity(second).item()) / 2,
             # Of one view: half of the rows in an eighth of the time.
             "effective_rank": effective_rank(nn.functional.normalize(first, dim=1)).item(),
         }
+        if self.awareness:
+            found["comparison_error"] = self._error.item()
+        return found
 
 
-def _difference_error(told: Tensor, drawn: Sequence[Tensor]) -> Tensor:
+def _comparison_error(told: Tensor, drawn: Sequence[Tensor]) -> Tensor:
     """Return the mean squared error of what is told of the difference between two views.
 
     Parameters
@@ -153,13 +154,14 @@ def _difference_error(told: Tensor, drawn: Sequence[Tensor]) -> Tensor:
     told : Tensor of shape (batch, n)
     drawn : sequence of Tensor of shape (2 * batch, n_i), whose n_i add up to n
         By what each augmentation changed all views. Differences are told in standard deviations
-        of these; augmentations count alike, however many numbers they draw.
+        of these: of a number that varies, a guess has an error of 2, of one that does not, none.
+        Augmentations count alike, however many numbers they draw.
     """
     errors = []
-    parts = torch.split(told, [d.shape[1] for d in drawn], dim=1)
+    parts = torch.split(told, [numbers.shape[1] for numbers in drawn], dim=1)
     for part, numbers in zip(parts, drawn, strict=True):
-        first, second = numbers.float().chunk(2)
-        difference = (first - second) / numbers.float().std(0).clamp_min(1e-6)
+        first, second = numbers.to(told.device).chunk(2)
+        difference = (first - second) / numbers.std(0).clamp_min(1e-6).to(told.device)
         errors.append((part - difference).square().mean())
     return torch.stack(errors).mean()
 
@@ -202,8 +204,8 @@ class ContrastiveAudioEncoder(BaseAudioEncoder):
         the augmentations did to one more than to the other (how far it is higher, brighter,
         louder). Views that must be alike whatever their pitch and level teach a network to ignore
         them; this keeps them in the features, beside what is alike. 0 leaves it out, as do
-        augmentations that do not tell: those that do, such as
-        :class:`~audiorep.augmentations.RandomGain`, leave `n_drawn` numbers per clip in `drawn`.
+        augmentations that do not tell what they drew; one's own tell it as
+        :class:`~audiorep.augmentations.Augmentation` describes.
     augmentation : nn.Module, list of nn.Module or None, default=None
         Makes the views out of crops, which are drawn where a clip is loud and stretched in time
         by up to a quarter already: takes and returns log-mel power, natural logarithm, of shape
@@ -244,12 +246,12 @@ class ContrastiveAudioEncoder(BaseAudioEncoder):
         projections of the step's clips on the unit sphere, "alignment" (mean squared distance
         of two views of a clip: low where views are alike, as is wanted), "uniformity" (of one
         view: 0 where all clips are one point, the lower the more evenly they are spread) and
-        "effective_rank" (of one view: directions in which clips differ); and "comparison_error",
-        the mean squared error in telling what the augmentations did, where 2 is that of a guess.
-        See
+        "effective_rank" (of one view: directions in which clips differ). See
         :func:`~audiorep.nn.alignment`, :func:`~audiorep.nn.uniformity` and
-        :func:`~audiorep.nn.effective_rank`. `fit` warns of a collapse. Without epochs, lists
-        are empty.
+        :func:`~audiorep.nn.effective_rank`. With `augmentation_awareness`, "comparison_error",
+        too: the mean squared error in telling what the augmentations did, in units in which a
+        guess has 2 for what varies (1.8 for the default augmentation). `fit` warns of a
+        collapse. Without epochs, lists are empty.
     loss_curve_ : list of float
         The loss of every step, as in `history_`.
     n_features_in_ : int

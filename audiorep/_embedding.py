@@ -2,9 +2,9 @@
 
 import copy
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -20,9 +20,12 @@ FloatArray = npt.NDArray[np.float32]
 _Module = TypeVar("_Module", bound=WindowEncoder)
 _Item = TypeVar("_Item")
 
-# Windows that pass the module together. The last batch is filled up, so that every product has
-# the same shape and a clip's features never depend on its company, not even in the last bit.
+# Windows that pass the module together; of those that are twice as wide, half as many. The last
+# batch is filled up, so that every product has the same shape and a clip's features never depend
+# on its company, not even in the last bit.
 _BATCH = 32
+# Clips whose sums become statistics together.
+_CLIPS = 32
 
 
 class Source(NamedTuple):
@@ -49,35 +52,67 @@ class Batch(NamedTuple):
         return log_mel.to(device).float(), n_valid.to(device)
 
 
-def iter_batches(
-    sources: Iterable[Source], width: int, hop: int, grid: int, size: int = _BATCH
-) -> Iterator[Batch]:
+def iter_batches(sources: Iterable[Source], width: int, hop: int, grid: int) -> Iterator[Batch]:
     """Cut clips into windows, as `iter_windows` does, in batches of one fixed size."""
     windows = (
         (owner, source.n_frames, window)
         for owner, source in enumerate(sources)
         for window in iter_windows(source.blocks, width, hop, grid)
     )
-    while group := list(islice(windows, size)):
-        group += [(-1, *group[-1][1:])] * (size - len(group))
-        owners, n_frames, cut = (list(column) for column in zip(*group, strict=True))
-        yield Batch(owners, n_frames, cut)
+    while group := list(islice(windows, _BATCH)):
+        yield _batch(group, _BATCH)
+
+
+def iter_wide_batches(sources: Iterable[Source], width: int, grid: int) -> Iterator[Batch]:
+    """Cut clips into windows side by side, of twice the width where a clip is longer than it.
+
+    How long a clip is, is told by what is read of it; a header may err.
+    """
+    groups: dict[int, list[tuple[int, int, Window]]] = {width: [], 2 * width: []}
+    for owner, source in enumerate(sources):
+        blocks = iter(source.blocks)
+        first = list(islice(blocks, 2))
+        chosen = width if len(first) == 1 and first[0].shape[1] <= width else 2 * width
+        group, size = groups[chosen], _BATCH * width // chosen
+        for window in iter_windows(chain(first, blocks), chosen, chosen, grid):
+            group.append((owner, source.n_frames, window))
+            if len(group) == size:
+                yield _batch(group, size)
+                group.clear()
+    for chosen, group in groups.items():
+        if group:
+            yield _batch(group, _BATCH * width // chosen)
+
+
+def _batch(group: list[tuple[int, int, Window]], size: int) -> Batch:
+    filled = [*group, *[(-1, *group[-1][1:])] * (size - len(group))]
+    owners, n_frames, windows = (list(column) for column in zip(*filled, strict=True))
+    return Batch(owners, n_frames, windows)
 
 
 def ahead(items: Iterable[_Item]) -> Iterator[_Item]:
     """Yield items, each made in a thread while the caller works on the one before.
 
-    With one thread for torch, there is none to spare, and they are made in turn.
+    Where torch is held to one thread, they are made in turn.
     """
-    if torch.get_num_threads() == 1:
-        yield from items
-        return
     iterator = iter(items)
+    if torch.get_num_threads() == 1:
+        yield from iterator
+        return
     with ThreadPoolExecutor(1) as executor:
-        made = executor.submit(next, iterator, None)
+        made = _next_of(iterator, executor)
         while (item := made.result()) is not None:
-            made = executor.submit(next, iterator, None)
+            made = _next_of(iterator, executor)
             yield item
+
+
+def _next_of(iterator: Iterator[_Item], executor: ThreadPoolExecutor) -> "Future[_Item | None]":
+    try:
+        return executor.submit(next, iterator, None)
+    except RuntimeError:  # the main thread has ended, and no executor takes work any more
+        made: Future[_Item | None] = Future()
+        made.set_result(next(iterator, None))
+        return made
 
 
 def iter_overlapping(module: WindowEncoder, sources: Iterable[Source]) -> Iterator[Batch]:
@@ -106,41 +141,18 @@ def pool_clips(
 
     The module hears every clip twice; see `hear_twice`. Windows are twice as wide as those of
     training, where a clip is longer than these: at the edge of a window, a map misses what is
-    beyond.
+    beyond. They stand side by side (but the last, which ends with the clip): overlap would double
+    the work, and brought nothing on the folds of three sets on which it was tried.
     """
     module = on_device(module, device)
-    sources = list(sources)  # whose blocks are not read before their turn
-    is_long = np.array([source.n_frames > module.n_frames for source in sources])
-    pooled: Pooled | None = None
-    for width, chosen in ((module.n_frames, ~is_long), (2 * module.n_frames, is_long)):
-        if chosen.any():
-            some = (sources[i] for i in np.flatnonzero(chosen))
-            rows, sizes = _pool_windows(module, some, device, n_parts, width)
-            if pooled is None:
-                pooled = Pooled(np.empty((len(sources), rows.shape[1]), np.float32), sizes)
-            pooled.rows[chosen] = rows
-    assert pooled is not None
-    return pooled
-
-
-def _pool_windows(
-    module: WindowEncoder,
-    sources: Iterable[Source],
-    device: torch.device,
-    n_parts: int,
-    width: int,
-) -> Pooled:
-    """Do so with windows of one width."""
     hear = partial(hear_twice, n_parts=n_parts)
     heard = (Source(n_frames, map(hear, blocks)) for n_frames, blocks in sources)
-    rows: list[FloatArray] = []  # of groups of clips
-    clips: list[Sums] = []  # of the next group, the last of which may go on
-    owner = -1
-    # Windows side by side (but the last, which ends with the clip): overlap would double the work,
-    # and brought nothing on the folds of three sets on which it was tried.
-    size = _BATCH * module.n_frames // width
-    for batch in ahead(iter_batches(heard, width, width, module.grid, size)):
+    rows: dict[int, FloatArray] = {}
+    clips: dict[int, Sums] = {}  # those that are not in `rows` yet, in order of each width
+    last: dict[int, int] = {}  # by width, the clip that may go on
+    for batch in ahead(iter_wide_batches(heard, module.n_frames, module.grid)):
         windows, n_valid = batch.tensors(device)
+        width = windows.shape[2]
         counted = _is_counted(batch, width).to(device)
         with torch.inference_mode():
             sums = window_sums(
@@ -148,23 +160,26 @@ def _pool_windows(
                 for log_mel, shares in split_hearings(windows, n_parts)
                 for feature_map in module.feature_maps(log_mel, n_valid)
             )
-        for i, window_owner in enumerate(batch.owners):
-            if window_owner < 0:
+        for i, owner in enumerate(batch.owners):
+            if owner < 0:
                 break
-            if window_owner == owner:
-                clips[-1].add(sums, i)
-                continue
-            if len(clips) == _BATCH:
-                rows.append(_rows(clips))
-                clips = []
-            owner = window_owner
-            clips.append(sums.window(i))
-    sizes = [block.shape[1] for block in Sums.stack(clips).blocks()]
-    return Pooled(np.concatenate([*rows, _rows(clips)]), sizes)
+            last[width] = owner
+            if owner in clips:
+                clips[owner].add(sums, i)
+            else:
+                clips[owner] = sums.window(i)
+        done = [owner for owner in clips if owner not in last.values()]
+        if len(done) >= _CLIPS:
+            _finish(clips, done, rows)
+    sizes = _finish(clips, list(clips), rows)
+    return Pooled(np.stack([rows[owner] for owner in range(len(rows))]), sizes)
 
 
-def _rows(clips: Sequence[Sums]) -> FloatArray:
-    return np.concatenate(Sums.stack(clips).blocks(), axis=1).astype(np.float32)
+def _finish(clips: dict[int, Sums], done: Sequence[int], rows: dict[int, FloatArray]) -> list[int]:
+    """Move clips to the rows that their statistics are, and return the sizes of the blocks."""
+    blocks = Sums.stack([clips.pop(owner) for owner in done]).blocks()
+    rows |= zip(done, np.concatenate(blocks, axis=1).astype(np.float32), strict=True)
+    return [block.shape[1] for block in blocks]
 
 
 def _is_counted(batch: Batch, width: int) -> Tensor:

@@ -194,6 +194,7 @@ class ByTheClock(Contrastive):
 
 
 def _views_without(kind: type) -> list[Any]:
+    # What is left out is not told, either.
     return [part for part in ViewAugmentation() if not isinstance(part, kind)]
 
 

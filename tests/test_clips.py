@@ -100,7 +100,7 @@ def test_formats_and_rates(tmp_path, extension, rate):
     assert abs(np.abs(waveform[4000:12000]).max() - 0.5) < 0.03
 
 
-def test_n_timesteps_is_what_is_read(audio_files, waveforms):
+def test_the_length_is_that_of_what_is_read(audio_files, waveforms):
     clips = check(audio_files)
     assert [clips.check(i) for i in range(12)] == [len(w) for w in waveforms]
 

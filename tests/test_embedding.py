@@ -1,5 +1,7 @@
 """From log-mels to pooled statistics: what is heard, and in which order it comes out."""
 
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -111,12 +113,12 @@ def test_clips_longer_than_a_window_are_heard_in_wider_ones_and_all_keep_their_o
     np.testing.assert_array_equal(together, alone)
 
 
-def test_items_are_made_ahead_in_order_and_errors_come_where_they_belong():
-    made = []
+def test_items_are_made_in_a_thread_ahead_in_order_and_errors_come_where_they_belong():
+    makers = []
 
     def items():
         for i in range(5):
-            made.append(i)
+            makers.append(threading.current_thread())
             yield i
         raise OSError("no sixth")
 
@@ -124,11 +126,12 @@ def test_items_are_made_ahead_in_order_and_errors_come_where_they_belong():
     try:
         for n_threads in (2, 1):
             torch.set_num_threads(n_threads)
-            made.clear()
+            makers.clear()
             seen = []
             with pytest.raises(OSError, match="no sixth"):
                 seen.extend(ahead(items()))
-            assert seen == made == list(range(5))
+            assert seen == list(range(5))
+            assert {maker is threading.current_thread() for maker in makers} == {n_threads == 1}
             # Who stops early leaves no thread behind.
             n_running = threading.active_count()
             stopped = ahead(iter(range(5)))
@@ -137,3 +140,27 @@ def test_items_are_made_ahead_in_order_and_errors_come_where_they_belong():
             assert threading.active_count() == n_running
     finally:
         torch.set_num_threads(before)
+
+
+def test_transform_goes_on_when_the_main_thread_has_ended(tmp_path):
+    """As in a script whose last line starts a thread."""
+    script = f"""
+import threading, numpy as np, torch
+from audiorep import ContrastiveAudioEncoder
+torch.set_num_threads(2)
+clips = np.random.default_rng(0).standard_normal((6, 20000))
+encoder = ContrastiveAudioEncoder(n_epochs=0, width=4, random_state=0).fit(clips)
+def work():
+    threading.main_thread().join()
+    np.save({str(tmp_path / "rows.npy")!r}, encoder.transform(clips))
+threading.Thread(target=work).start()
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)
+    assert np.load(tmp_path / "rows.npy").shape[0] == 6
+
+
+def test_a_header_that_claims_too_much_does_not_widen_windows():
+    clip, module = levelled(14), Listener()
+    module.heard = set()
+    pool_clips(module, [Source(40, [clip])], CPU, n_parts=1)
+    assert module.heard == {(32, 3, 16)}

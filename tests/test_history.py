@@ -11,10 +11,14 @@ from sklearn.base import clone
 from torch import nn
 
 from audiorep import ContrastiveAudioEncoder, VQTransformerEncoder
-from audiorep._contrastive import ContrastiveObjective, ConvWindowEncoder
+from audiorep._contrastive import (
+    ContrastiveObjective,
+    ConvWindowEncoder,
+    _comparison_error,
+)
 from audiorep._health import warn_of_collapse
 from audiorep._vq_window_encoder import CodePredictionObjective, VQWindowEncoder
-from audiorep.augmentations import RandomGain, TimeMask
+from audiorep.augmentations import Augmentation, RandomEqualizer, RandomGain, TimeMask
 from audiorep.augmentations._views import FrozenChain
 from audiorep.datasets import make_instrument_notes
 from audiorep.evaluation import SupervisedAudioClassifier
@@ -144,10 +148,22 @@ def test_training_spreads_clips_and_draws_views_together(notes):
 
 
 def test_what_was_done_to_views_is_told_from_their_embeddings(notes):
-    encoder = clone(CONTRASTIVE).set_params(n_epochs=60, augmentation_awareness=3.0)
+    encoder = clone(CONTRASTIVE).set_params(
+        n_epochs=60, augmentation_awareness=3.0, augmentation=[RandomEqualizer(), TimeMask()]
+    )
     error = encoder.fit(notes).history_["comparison_error"]
-    assert np.mean(error[:3]) == pytest.approx(2, abs=0.4)  # that of a guess
-    assert np.mean(error[-12:]) < 1.4
+    assert np.mean(error[:3]) == pytest.approx(2, abs=0.25)  # that of a guess
+    assert np.mean(error[-12:]) < 1
+
+
+def test_the_error_of_a_comparison_is_in_standard_deviations():
+    drawn = [torch.randn(400, 1), 30 * torch.randn(400, 2), torch.ones(400, 3)]
+    numbers = torch.cat([d / d.std(0).clamp_min(1e-6) for d in drawn], dim=1)
+    first, second = numbers.chunk(2)
+    assert _comparison_error(first - second, drawn) == pytest.approx(0, abs=1e-6)
+    # A guess: 2 where something varies, nothing where not; parts count alike.
+    guess = _comparison_error(torch.zeros(200, 6), drawn)
+    assert guess.item() == pytest.approx(4 / 3, rel=0.15)
 
 
 class OnHalf(nn.Module):
@@ -162,28 +178,57 @@ class OnHalf(nn.Module):
         return torch.cat((self.gain(log_mel[:n]), log_mel[n:]))
 
 
-class Tell(nn.Module):
-    """Raise clips, and tell by how much."""
+class Tell(Augmentation):
+    """Raise clips, and tell by how much, or something else."""
 
     n_drawn = 2
 
-    def forward(self, log_mel):
-        self.drawn = torch.rand(len(log_mel), 2)
-        return log_mel + self.drawn[:, :1, None]
+    def __init__(self, change=None):
+        super().__init__()
+        self.change = change
+
+    def augment(self, x):
+        drawn = torch.rand(len(x), 2)
+        self.drawn = drawn if self.change is None else self.change(drawn)
+        return x + drawn[:, :1, None]
 
 
 def test_augmentations_tell_what_they_drew():
     x = torch.zeros(6, 16, 8)
     chain = FrozenChain([TimeMask(), nn.Sequential(RandomGain(), OnHalf()), Tell()]).train()
-    gain, nothing, told = (d for y in [chain(x)] for d in chain.drawn(y))
+    y = chain(x)
+    gain, nothing, told = chain.told(6)
     assert gain.shape == (6, 1)
     assert gain.std() > 0.1
     assert torch.equal(nothing, torch.zeros(6, 1))
     assert told.shape == (6, 2)
-    # What was drawn for a batch is not told of the next.
+    assert y.shape == x.shape
+    # What was drawn for a batch is neither told of the next, nor pickled, nor kept in eval().
     chain(x[:4])
-    assert [d.shape for d in chain.drawn(x[:4])] == [(4, 1), (4, 1), (4, 2)]
+    assert [d.shape for d in chain.told(4)] == [(4, 1), (4, 1), (4, 2)]
+    module = RandomGain()
+    module(x)
+    assert module.drawn is not None
+    assert pickle.loads(pickle.dumps(module)).drawn is None
+    module.eval()(x)
+    assert module.drawn is None
     assert FrozenChain([TimeMask()]).telling == []
+
+
+@pytest.mark.parametrize(
+    ("change", "came"),
+    [
+        (lambda drawn: drawn[:, 0], r"\(24,\)"),
+        (lambda drawn: drawn[:, :1], r"\(24, 1\)"),
+        (lambda drawn: drawn / 0, r"finite"),
+        (lambda drawn: drawn.tolist(), "list"),
+    ],
+)
+def test_what_is_told_is_checked(notes, change, came):
+    encoder = clone(CONTRASTIVE).set_params(augmentation=Tell(change), batch_size=12)
+    with pytest.raises(ValueError, match=rf"(?s)Tell.drawn must be .*\(24, 2\).*{came}"):
+        encoder.fit(notes)
+    encoder.set_params(augmentation_awareness=0.0).fit(notes)
 
 
 @pytest.mark.parametrize(

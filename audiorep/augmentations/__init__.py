@@ -7,6 +7,7 @@ shape and dtype, and do nothing in ``eval()``.
 Those of :mod:`audiorep.augmentations.waveform` take and return waveforms.
 """
 
+from audiorep.augmentations._augmentation import Augmentation
 from audiorep.augmentations._masks import FrequencyMask, RandomFloor, TimeMask
 from audiorep.augmentations._mixing import BackgroundMixing, LogMelNoise, StyleMixing
 from audiorep.augmentations._resample import RandomCrop, RandomResample
@@ -15,6 +16,7 @@ from audiorep.augmentations._time import RandomFade, ReverberantSmear
 from audiorep.augmentations._views import ViewAugmentation
 
 __all__ = [
+    "Augmentation",
     "BackgroundMixing",
     "FrequencyMask",
     "LogMelNoise",

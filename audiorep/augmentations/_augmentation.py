@@ -3,7 +3,7 @@
 import inspect
 import math
 from abc import abstractmethod
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -14,22 +14,41 @@ DECIBEL = math.log(10.0) / 10.0  # one decibel of power, in natural logarithm
 class Augmentation(nn.Module):
     """Base class of the augmentations: nothing happens in ``eval()``, the dtype is kept.
 
-    They take log-mel power, unless a subclass names other `_axes`. A subclass stores the arguments
-    of its constructor under their own names, and draws for every clip anew in `augment`, in one
-    vectorised operation. One that changes a sound as a whole says by how much: `augment` leaves
-    `n_drawn` numbers per clip in `drawn`, so that a network can learn to tell what was done.
+    A subclass stores the arguments of its constructor under their own names, and draws for every
+    clip anew in `augment`, in one vectorised operation. It takes log-mel power, unless it names
+    other `_axes`.
+
+    One that changes every clip as a whole may tell by how much, so that an encoder can learn to
+    tell it, too (`augmentation_awareness`): `n_drawn` numbers per clip, which `augment` leaves in
+    `drawn`.
 
     Attributes
     ----------
     n_drawn : int
-        Numbers that tell how a clip was changed.
+        Numbers that tell how a clip was changed; 0 where nothing is told.
     drawn : Tensor of shape (batch, n_drawn) or None
-        Those of the last batch.
+        Those of the last batch, None where nothing was done. They are not pickled.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from audiorep.augmentations import Augmentation
+    >>> class Lift(Augmentation):
+    ...     n_drawn = 1
+    ...
+    ...     def augment(self, x):
+    ...         self.drawn = torch.rand(len(x), 1, device=x.device)
+    ...         return x + self.drawn[:, :, None]
+    >>> Lift()(torch.zeros(2, 64, 96)).shape
+    torch.Size([2, 64, 96])
     """
 
     _axes: ClassVar[tuple[str, ...]] = ("batch", "n_mels", "n_frames")
     n_drawn: int = 0
     drawn: Tensor | None = None
+
+    def __init__(self) -> None:
+        super().__init__()
 
     def forward(self, x: Tensor) -> Tensor:
         """Alter a batch.
@@ -58,6 +77,7 @@ class Augmentation(nn.Module):
                 f"floating numbers, but got {came}; use torch.from_numpy(clips) for an array of "
                 "clips, and clip[None] for a single one."
             )
+        self.drawn = None
         if not self.training or not x.numel():
             return x
         return self.augment(x.to(torch.promote_types(x.dtype, torch.float32))).to(x.dtype)
@@ -65,6 +85,9 @@ class Augmentation(nn.Module):
     @abstractmethod
     def augment(self, x: Tensor) -> Tensor:
         """Alter a batch in float32 or float64, without changing `x` itself."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "drawn"}
 
     def extra_repr(self) -> str:
         """Return the constructor's arguments, so that printing tells two settings apart."""

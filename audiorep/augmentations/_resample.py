@@ -38,6 +38,8 @@ class RandomResample(Augmentation):
     torch.Size([2, 64, 96])
     """
 
+    n_drawn = 3
+
     def __init__(
         self,
         max_shift: float = 3.0,
@@ -48,7 +50,6 @@ class RandomResample(Augmentation):
         self.max_shift = max_shift
         self.max_mel_stretch = max_mel_stretch
         self.max_time_stretch = max_time_stretch
-        self.n_drawn = 3
 
     def augment(self, x: Tensor) -> Tensor:
         """Resample log-mel power."""

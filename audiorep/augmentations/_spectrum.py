@@ -74,10 +74,11 @@ class RandomGain(Augmentation):
     tensor([0., 0.])
     """
 
+    n_drawn = 1
+
     def __init__(self, strength: float = 4.3) -> None:
         super().__init__()
         self.strength = strength
-        self.n_drawn = 1
 
     def augment(self, x: Tensor) -> Tensor:
         """Amplify log-mel power."""

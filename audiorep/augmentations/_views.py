@@ -2,11 +2,11 @@
 
 import copy
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from audiorep.augmentations._augmentation import Augmentation
 from audiorep.augmentations._masks import FrequencyMask, RandomFloor, TimeMask
 from audiorep.augmentations._mixing import BackgroundMixing, LogMelNoise
 from audiorep.augmentations._resample import RandomResample
@@ -59,22 +59,20 @@ class FrozenChain(nn.Module):
     def __init__(self, modules: Sequence[nn.Module]) -> None:
         super().__init__()
         self.parts = nn.ModuleList(copy.deepcopy(list(modules))).requires_grad_(False)
-        # Those that tell what they have drawn.
-        self.telling: list[Any] = [
-            part for part in self.parts.modules() if getattr(part, "n_drawn", 0)
-        ]
+        found = (part for part in self.modules() if isinstance(part, Augmentation))
+        self.telling = [part for part in found if part.n_drawn]  # of what they have drawn
 
-    def drawn(self, like: Tensor) -> list[Tensor]:
-        """Return what they have drawn for the last batch, each (batch, n_drawn).
+    def told(self, n_clips: int) -> list[Tensor]:
+        """Return what they have drawn for the last batch, each (n_clips, n_drawn).
 
-        Zeros stand for one that was not called with the whole batch.
+        Zeros stand for one that was not called, or not with the whole batch.
+
+        Raises
+        ------
+        ValueError
+            When what is told has another shape, or is not finite.
         """
-        return [
-            like.new_zeros(len(like), part.n_drawn)
-            if part.drawn is None or len(part.drawn) != len(like)
-            else part.drawn
-            for part in self.telling
-        ]
+        return [_told_by(part, n_clips) for part in self.telling]
 
     @torch.no_grad()
     def forward(self, log_mel: Tensor) -> Tensor:
@@ -87,14 +85,28 @@ class FrozenChain(nn.Module):
             not finite.
         """
         # Full precision: what comes out is the data, whatever the network computes in.
-        for part in self.telling:
-            part.drawn = None
+        for telling in self.telling:
+            telling.drawn = None  # perhaps not all are called
         with torch.autocast(log_mel.device.type, enabled=False):
             for part in self.parts:
                 altered = part(log_mel)
                 _check_alike(altered, log_mel, part)
                 log_mel = altered
         return log_mel
+
+
+def _told_by(part: Augmentation, n_clips: int) -> Tensor:
+    drawn = part.drawn
+    if drawn is None or (isinstance(drawn, Tensor) and drawn.ndim and len(drawn) != n_clips):
+        return torch.zeros(n_clips, part.n_drawn)
+    shape = (n_clips, part.n_drawn)
+    if not isinstance(drawn, Tensor) or drawn.shape != shape or not torch.isfinite(drawn).all():
+        came = f"{tuple(drawn.shape)}" if isinstance(drawn, Tensor) else type(drawn).__name__
+        raise ValueError(
+            f"{type(part).__name__}.drawn must be a tensor of {shape}, finite numbers that tell "
+            f"how each clip was changed, but is {came}; n_drawn = 0 tells nothing."
+        )
+    return drawn.float()
 
 
 def _check_alike(altered: object, log_mel: Tensor, module: nn.Module) -> None:

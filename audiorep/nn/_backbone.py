@@ -102,9 +102,9 @@ class ConvBackbone(nn.Module):
         -------
         Tensor of shape (batch, embedding_dim)
         """
-        if n_valid is None:
-            n_valid = torch.full((len(x),), x.shape[-1], device=x.device)
-        valid = n_valid.to(x.dtype) / x.shape[-1]
+        valid = torch.ones(len(x), device=x.device)
+        if n_valid is not None:
+            valid = n_valid.to(x.dtype) / x.shape[-1]
         return torch.cat([_statistics(m, valid) for m in self.feature_maps(x)], dim=1)
 
 
@@ -124,7 +124,7 @@ def fold_bands(stage_map: Tensor, n_bands: int) -> Tensor:
     n_map_bands, n_positions = stage_map.shape[2:]
     if n_map_bands > n_bands and n_map_bands % n_bands:
         stage_map = nn.functional.adaptive_avg_pool2d(stage_map, (n_bands, n_positions))
-    # Filters last, as the backbone holds them: what follows takes half the time.
+    # Filters last, as convolutions on a processor like them: what follows takes half the time.
     folded = stage_map.permute(0, 2, 3, 1)
     if n_map_bands > n_bands and n_map_bands % n_bands == 0:
         # Slices are added: a mean over an axis inside takes twice as long.
@@ -157,9 +157,8 @@ def _statistics(feature_map: Tensor, valid: Tensor) -> Tensor:
     steps = feature_map.transpose(1, 2)
     with torch.autocast(steps.device.type, enabled=False):
         whole, parts = torch.split(torch.bmm(weight, steps), [1, 3], dim=1)
-        squares = torch.bmm(weight[:, :1], steps.square())
-    variance = (squares - whole.square()).clamp_min(0)
+        # Detached, for the mean is where the variance is least: its gradient is zero.
+        variance = torch.bmm(weight[:, :1], (steps - whole.detach()).square())
     deviation = (variance + 1e-4).sqrt()  # where nothing varies, the root alone has no gradient
-    if not inside.all():
-        steps = steps.masked_fill(~inside[:, :, None], -torch.inf)
-    return torch.cat((steps.amax(1), deviation.flatten(1), parts.flatten(1)), dim=1)
+    maximum = steps.masked_fill(~inside[:, :, None], -torch.inf).amax(1)
+    return torch.cat((maximum, deviation.flatten(1), parts.flatten(1)), dim=1)

@@ -24,7 +24,7 @@ class WindowEncoder(nn.Module):
 
     @abstractmethod
     def centres(self, n_positions: int) -> Tensor:
-        """Return where the positions of a feature map are in a window.
+        """Return where the positions of a feature map are in a window of `n_frames`.
 
         Parameters
         ----------
@@ -43,8 +43,8 @@ class WindowEncoder(nn.Module):
 
         Parameters
         ----------
-        log_mel : Tensor of shape (batch, n_mels, n_frames)
-            Natural logarithm of mel-band power.
+        log_mel : Tensor of shape (batch, n_mels, width)
+            Natural logarithm of mel-band power; as wide as a window, or twice as wide.
         n_valid : Tensor of shape (batch,)
             Frames that belong to the clip; what stands behind them has no effect.
 
