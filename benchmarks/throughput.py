@@ -181,6 +181,7 @@ def run(options: argparse.Namespace) -> Record:
         durations = [soundfile.info(path).duration for path in files["main"]]
     return {
         "source": "synthetic notes" if options.data is None else options.data.name,
+        "sizes": sizes(options),
         "n_clips": options.clips,
         "clip_seconds": float(np.mean(durations)),
         "results": [
@@ -202,6 +203,13 @@ def run(options: argparse.Namespace) -> Record:
         },
         **environment(),
     }
+
+
+def sizes(options: argparse.Namespace) -> list[str]:
+    """Return the arguments that say how much is measured."""
+    threads = map(str, options.threads)
+    counts = ["--clips", str(options.clips), "--repeats", str(options.repeats)]
+    return [*counts, "--threads", *threads]
 
 
 def save_encoders(folder: Path, files: list[str]) -> dict[str, str]:
@@ -380,7 +388,7 @@ def _legend(found: Record) -> str:
         "parameters once. Four epochs: of clips of 1 s, reading and read-out included. Memory: the "
         f"most that the process held. Peers: {peers or 'none'}; failed: "
         f"{', '.join(map(title, found['left_out'])) or 'none'}.\n\n"
-        + made_by(f"`{COMMAND}` and `{COMMAND} --table`", [found])
+        + made_by(f"`{' '.join([COMMAND, *found['sizes']])}` and `{COMMAND} --table`", [found])
     )
 
 

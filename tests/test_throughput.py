@@ -39,6 +39,7 @@ def stored(throughput, options, tmp_path):
     ]
     found = {
         "source": "synthetic notes",
+        "sizes": ["--clips", "16"],
         "n_clips": 16,
         "clip_seconds": 0.5,
         "results": results,
