@@ -160,9 +160,8 @@ def _comparison_error(told: Tensor, drawn: Sequence[Tensor]) -> Tensor:
     errors = []
     parts = torch.split(told, [numbers.shape[1] for numbers in drawn], dim=1)
     for part, numbers in zip(parts, drawn, strict=True):
-        first, second = numbers.to(told.device).chunk(2)
-        difference = (first - second) / numbers.std(0).clamp_min(1e-6).to(told.device)
-        errors.append((part - difference).square().mean())
+        first, second = (numbers / numbers.std(0).clamp_min(1e-6)).to(told.device).chunk(2)
+        errors.append((part - (first - second)).square().mean())
     return torch.stack(errors).mean()
 
 

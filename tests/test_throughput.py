@@ -73,6 +73,7 @@ def test_the_tables_of_a_result(throughput, stored):
     assert "8.0 times as many clips | 8.0 times as long clips |" in table
     assert "| contrastive, transform | 8.0 | 8.0 |" in table
     assert "Peers: librosa 1.0; failed: eGeMAPS: openSMILE." in table
+    assert f"Made by `{throughput.COMMAND} --clips 16` and" in table
     assert "on abacus, 2 cores; audiorep 0; commit unknown." in table
 
 

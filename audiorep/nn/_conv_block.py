@@ -34,6 +34,7 @@ class ConvBlock(nn.Sequential):
         assert isinstance(norm, nn.BatchNorm2d)
         assert norm.running_var is not None
         assert norm.running_mean is not None
+        # By hand, for torch's own fuse_conv_bn_weights cuts the gradients.
         gain = norm.weight * (norm.running_var + norm.eps).rsqrt()
         weight = filters.weight * gain[:, None, None, None]
         bias = norm.bias - norm.running_mean * gain
