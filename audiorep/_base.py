@@ -23,7 +23,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from audiorep._clips import Clips, check_clips
-from audiorep._dtype import float32_by_default
+from audiorep._dtype import float32_by_default, without_autocast
 from audiorep._embedding import FloatArray, Pooled, Source, clip_frames, pool_clips
 from audiorep._log_mels import LogMels, levelled_blocks
 from audiorep._readout import ReadOut
@@ -291,7 +291,7 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseAu
         FileNotFoundError
             When a file does not exist.
         """
-        with self._unchanged_by_failure():
+        with self._unchanged_by_failure(), without_autocast():
             self._fit(X)
         return self
 
@@ -311,7 +311,7 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseAu
         ndarray of shape (n_clips, n_features_out)
             The same as ``fit(X).transform(X)``.
         """
-        with self._unchanged_by_failure():
+        with self._unchanged_by_failure(), without_autocast():
             pooled = self._fit(X, every_clip=True)
         return self.readout_.transform(pooled.rows)
 

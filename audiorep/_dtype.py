@@ -1,7 +1,7 @@
-"""Float32, whatever torch makes by default."""
+"""Float32, whatever the caller lets torch make and compute in."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 
@@ -18,3 +18,11 @@ def float32_by_default() -> Iterator[None]:
         yield
     finally:
         torch.set_default_dtype(default_dtype)
+
+
+def without_autocast() -> AbstractContextManager[object]:
+    """Return the context in which a caller's autocast has no effect on a processor.
+
+    It would reach log-mels in half precision, which it does not know, and backward passes.
+    """
+    return torch.autocast("cpu", enabled=False)

@@ -1,8 +1,9 @@
 """From log-mels to features with a trained module: windows, batches of one fixed shape, pooling."""
 
 import copy
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import chain, islice
 from typing import NamedTuple, TypeVar
@@ -14,18 +15,22 @@ from torch import Tensor
 
 from audiorep._log_mels import Window, hear_twice, iter_windows, split_hearings
 from audiorep._pooling import Sums, window_sums
+from audiorep._training import autocast
 from audiorep.nn import WindowEncoder
 
 FloatArray = npt.NDArray[np.float32]
 _Module = TypeVar("_Module", bound=WindowEncoder)
 _Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 # Windows that pass the module together; of those that are twice as wide, half as many. The last
 # batch is filled up, so that every product has the same shape and a clip's features never depend
 # on its company, not even in the last bit.
 _BATCH = 32
-# Clips whose sums become statistics together.
-_CLIPS = 32
+# Clips of a group, which one thread works on: many would leave threads idle and take memory, and
+# the last batches of few would be filled up in vain.
+_MOST_CLIPS = 64
+_FEWEST_CLIPS = 8
 
 
 class Source(NamedTuple):
@@ -47,7 +52,8 @@ class Batch(NamedTuple):
 
     def tensors(self, device: torch.device) -> tuple[Tensor, Tensor]:
         """Return windows (n_windows, n_rows, width), float32, and valid frames (n_windows,)."""
-        log_mel = torch.stack([window.log_mel for window in self.windows])
+        # Frames stay first in memory.
+        log_mel = torch.stack([window.log_mel.T for window in self.windows]).transpose(1, 2)
         n_valid = torch.tensor([window.n_valid for window in self.windows])
         return log_mel.to(device).float(), n_valid.to(device)
 
@@ -90,31 +96,6 @@ def _batch(group: list[tuple[int, int, Window]], size: int) -> Batch:
     return Batch(owners, n_frames, windows)
 
 
-def ahead(items: Iterable[_Item]) -> Iterator[_Item]:
-    """Yield items, each made in a thread while the caller works on the one before.
-
-    Where torch is held to one thread, they are made in turn.
-    """
-    iterator = iter(items)
-    if torch.get_num_threads() == 1:
-        yield from iterator
-        return
-    with ThreadPoolExecutor(1) as executor:
-        made = _next_of(iterator, executor)
-        while (item := made.result()) is not None:
-            made = _next_of(iterator, executor)
-            yield item
-
-
-def _next_of(iterator: Iterator[_Item], executor: ThreadPoolExecutor) -> "Future[_Item | None]":
-    try:
-        return executor.submit(next, iterator, None)
-    except RuntimeError:  # the main thread has ended, and no executor takes work any more
-        made: Future[_Item | None] = Future()
-        made.set_result(next(iterator, None))
-        return made
-
-
 def iter_overlapping(module: WindowEncoder, sources: Iterable[Source]) -> Iterator[Batch]:
     """Cut clips into windows that suit a module, half a window apart."""
     width = module.n_frames
@@ -143,43 +124,69 @@ def pool_clips(
     training, where a clip is longer than these: at the edge of a window, a map misses what is
     beyond. They stand side by side (but the last, which ends with the clip): overlap would double
     the work, and brought nothing on the folds of three sets on which it was tried.
+
+    Groups of clips are worked on at the same time, on as many threads as torch has. Threads that
+    share the work on one small batch spend more time waiting for each other.
     """
-    module = on_device(module, device)
+    pool = partial(_pool_group, on_device(module, device), device=device, n_parts=n_parts)
+    groups = _groups(list(sources))
+    n_threads = torch.get_num_threads()
+    n_workers = min(n_threads, len(groups))
+    if n_workers == 1:
+        pooled = [pool(group) for group in groups]
+    else:
+        # Each thread sets its own number; the caller's stands for threads that are yet to come.
+        settings = (torch.set_num_threads, (n_threads // n_workers,))
+        try:
+            with ThreadPoolExecutor(n_workers, "audiorep", *settings) as executor:
+                pooled = list(_mapped(executor, pool, groups))
+        finally:
+            torch.set_num_threads(n_threads)
+    return Pooled(np.concatenate([rows for rows, _ in pooled]), pooled[0].block_sizes)
+
+
+def _groups(sources: list[Source]) -> list[list[Source]]:
+    """Cut clips into groups of like size, which keep all threads busy and fill batches."""
+    n_rounds = -(-len(sources) // (_MOST_CLIPS * torch.get_num_threads()))
+    n_groups = min(n_rounds * torch.get_num_threads(), -(-len(sources) // _FEWEST_CLIPS))
+    borders = [len(sources) * i // n_groups for i in range(n_groups + 1)]
+    return [sources[start:end] for start, end in itertools.pairwise(borders)]
+
+
+def _mapped(
+    executor: ThreadPoolExecutor, work: Callable[[_Item], _Result], items: Iterable[_Item]
+) -> Iterator[_Result]:
+    try:
+        return executor.map(work, items)
+    except RuntimeError:  # the main thread has ended, and no executor takes work any more
+        return map(work, items)
+
+
+def _pool_group(
+    module: WindowEncoder, sources: Iterable[Source], device: torch.device, n_parts: int
+) -> Pooled:
     hear = partial(hear_twice, n_parts=n_parts)
     heard = (Source(n_frames, map(hear, blocks)) for n_frames, blocks in sources)
-    rows: dict[int, FloatArray] = {}
-    clips: dict[int, Sums] = {}  # those that are not in `rows` yet, in order of each width
-    last: dict[int, int] = {}  # by width, the clip that may go on
-    for batch in ahead(iter_wide_batches(heard, module.n_frames, module.grid)):
-        windows, n_valid = batch.tensors(device)
-        width = windows.shape[2]
-        counted = _is_counted(batch, width).to(device)
-        with torch.inference_mode():
+    clips: dict[int, Sums] = {}
+    with torch.inference_mode(), autocast(torch.float32, device):
+        for batch in iter_wide_batches(heard, module.n_frames, module.grid):
+            windows, n_valid = batch.tensors(device)
+            counted = _is_counted(batch, windows.shape[2]).to(device)
             sums = window_sums(
                 (feature_map, shares * counted)
                 for log_mel, shares in split_hearings(windows, n_parts)
                 for feature_map in module.feature_maps(log_mel, n_valid)
             )
-        for i, owner in enumerate(batch.owners):
-            if owner < 0:
-                break
-            last[width] = owner
-            if owner in clips:
-                clips[owner].add(sums, i)
-            else:
-                clips[owner] = sums.window(i)
-        done = [owner for owner in clips if owner not in last.values()]
-        if len(done) >= _CLIPS:
-            _finish(clips, done, rows)
-    sizes = _finish(clips, list(clips), rows)
-    return Pooled(np.stack([rows[owner] for owner in range(len(rows))]), sizes)
-
-
-def _finish(clips: dict[int, Sums], done: Sequence[int], rows: dict[int, FloatArray]) -> list[int]:
-    """Move clips to the rows that their statistics are, and return the sizes of the blocks."""
-    blocks = Sums.stack([clips.pop(owner) for owner in done]).blocks()
-    rows |= zip(done, np.concatenate(blocks, axis=1).astype(np.float32), strict=True)
-    return [block.shape[1] for block in blocks]
+            for i, owner in enumerate(batch.owners):
+                if owner < 0:
+                    break
+                if owner in clips:
+                    clips[owner].add(sums, i)
+                else:
+                    clips[owner] = sums.window(i)
+    blocks = Sums.stack([clips[owner] for owner in range(len(clips))]).blocks()
+    rows = np.concatenate(blocks, axis=1).astype(np.float32)
+    return Pooled(rows, [block.shape[1] for block in blocks])
 
 
 def _is_counted(batch: Batch, width: int) -> Tensor:
@@ -210,7 +217,7 @@ def clip_frames(
     parts: dict[int, list[ClipFrames]] = {}
     covered: dict[int, float] = {}
     for batch in iter_overlapping(module, sources):
-        with torch.inference_mode():
+        with torch.inference_mode(), autocast(torch.float32, device):
             deepest_map = module.feature_maps(*batch.tensors(device))[-1]
         deepest = deepest_map.transpose(1, 2).cpu().numpy()
         offsets = module.centres(deepest.shape[1]).numpy()

@@ -63,7 +63,8 @@ def level(log_mel: Tensor, dynamic_range: float = 80.0) -> Tensor:
     Tensor of shape (n_mels, n_frames)
         With mean zero.
     """
-    floor = log_mel.max() - dynamic_range * _NATS_PER_DECIBEL
+    # amax, for max copies what is transposed.
+    floor = log_mel.amax() - dynamic_range * _NATS_PER_DECIBEL
     raised = torch.maximum(log_mel, floor)
     return raised - raised.mean()
 
@@ -95,15 +96,14 @@ def hear_twice(levelled: Tensor, n_parts: int) -> Tensor:
         float32; `split_hearings` takes it apart.
     """
     first = levelled.float()
-    raised = level(first, dynamic_range=50.0)
-    return torch.cat(
-        (
-            first,
-            loudness_shares(first, n_parts, 80.0),
-            raised,
-            loudness_shares(first, n_parts, 30.0),
-        )
+    rows = (
+        first,
+        loudness_shares(first, n_parts, 80.0),
+        level(first, dynamic_range=50.0),
+        loudness_shares(first, n_parts, 30.0),
     )
+    # Frames come first in memory, as they do in what `LogMel` gives: nothing is turned around.
+    return torch.cat([part.T for part in rows], dim=1).T
 
 
 def split_hearings(heard: Tensor, n_parts: int) -> list[Hearing]:
@@ -131,7 +131,7 @@ def frame_loudness(log_mel: Tensor, dynamic_range: float) -> Tensor:
         float64. Silence has 0.02 of what the loudest frame has; the mean is 1, so that of parts of
         a clip that were levelled apart none counts for more than others.
     """
-    floor = log_mel.max() - dynamic_range * _NATS_PER_DECIBEL
+    floor = log_mel.amax() - dynamic_range * _NATS_PER_DECIBEL
     loudness = (log_mel - floor).clamp_min(0.0).mean(0).double()
     loudness = loudness.clamp_min(_QUIETEST * loudness.max())
     return loudness / loudness.mean()

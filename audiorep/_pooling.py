@@ -38,7 +38,8 @@ class Sums:
 
     def window(self, i: int) -> "Sums":
         """Return those of one window out of several, to which others can be added."""
-        return Sums(self.n_channels, self.n_parts, self.added[i].copy(), self.maxima[i].copy())
+        added, maxima = (np.array(sums[i], np.float64) for sums in (self.added, self.maxima))
+        return Sums(self.n_channels, self.n_parts, added, maxima)
 
     def add(self, others: "Sums", i: int) -> None:
         """Add those of a window out of several: the clip's next."""
@@ -117,5 +118,5 @@ def window_sums(maps: Iterable[tuple[Tensor, Tensor]]) -> Sums:
             torch.bmm(weight[:, None], steps.square())[:, 0],
             torch.bmm(change_weight[:, None], changes)[:, 0],
         ]
-    both = (torch.cat(tensors, dim=1).cpu().double().numpy() for tensors in (added, maxima))
+    both = (torch.cat(tensors, dim=1).cpu().numpy() for tensors in (added, maxima))
     return Sums(n_channels, parts.shape[1], *both)

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -97,9 +97,12 @@ def _cpu_name(capabilities: Mapping[str, Any]) -> str:
 
 
 def autocast(dtype: torch.dtype, device: torch.device) -> AbstractContextManager[object]:
-    """Return the context in which matrix products are computed in `dtype`."""
+    """Return the context in which matrix products are computed in `dtype`.
+
+    Whatever autocast the caller is in has no effect.
+    """
     if dtype == torch.float32:
-        return nullcontext()
+        return torch.autocast(device.type, enabled=False)
     return torch.autocast(device.type, dtype)
 
 

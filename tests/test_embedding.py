@@ -3,12 +3,14 @@
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
 import torch
 
-from audiorep._embedding import Source, ahead, pool_clips
+from audiorep import ContrastiveAudioEncoder
+from audiorep._embedding import Source, pool_clips
 from audiorep._log_mels import hear_twice, level, split_hearings
 from audiorep.nn import WindowEncoder
 
@@ -113,33 +115,57 @@ def test_clips_longer_than_a_window_are_heard_in_wider_ones_and_all_keep_their_o
     np.testing.assert_array_equal(together, alone)
 
 
-def test_items_are_made_in_a_thread_ahead_in_order_and_errors_come_where_they_belong():
-    makers = []
-
-    def items():
-        for i in range(5):
-            makers.append(threading.current_thread())
-            yield i
-        raise OSError("no sixth")
-
+@pytest.fixture
+def n_threads():
+    """Set torch's number of threads, and put it back."""
     before = torch.get_num_threads()
-    try:
-        for n_threads in (2, 1):
-            torch.set_num_threads(n_threads)
-            makers.clear()
-            seen = []
-            with pytest.raises(OSError, match="no sixth"):
-                seen.extend(ahead(items()))
-            assert seen == list(range(5))
-            assert {maker is threading.current_thread() for maker in makers} == {n_threads == 1}
-            # Who stops early leaves no thread behind.
-            n_running = threading.active_count()
-            stopped = ahead(iter(range(5)))
-            assert next(stopped) == 0
-            stopped.close()
-            assert threading.active_count() == n_running
-    finally:
-        torch.set_num_threads(before)
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+class Worker(TwoMaps):
+    """Remembers who works, on how many threads."""
+
+    def feature_maps(self, log_mel, n_valid):
+        self.workers.add((threading.current_thread(), torch.get_num_threads()))
+        return super().feature_maps(log_mel, n_valid)
+
+
+def test_groups_of_clips_are_worked_on_by_as_many_threads_as_torch_has(n_threads):
+    lengths = [40, 16, 3, 17, 90] * 6
+    clips = [levelled(n, seed) for seed, n in enumerate(lengths)]
+    module, rows = Worker(), []
+    for n in (1, 2, 3, 8):
+        n_threads(n)
+        module.workers = set()
+        n_running = threading.active_count()
+        sources = [Source(n, [clip]) for n, clip in zip(lengths, clips, strict=True)]
+        rows.append(pool_clips(module, sources, CPU, n_parts=2).rows)
+        np.testing.assert_array_equal(rows[-1], rows[0])
+        # Eight clips of a group are the fewest; threads that are left over help.
+        n_groups = min(n, 4)
+        assert 1 <= len({worker for worker, _ in module.workers}) <= n_groups
+        assert {n_each for _, n_each in module.workers} == {n // n_groups}
+        in_main = threading.current_thread() in {worker for worker, _ in module.workers}
+        assert in_main == (n_groups == 1)
+        assert torch.get_num_threads() == n
+        assert threading.active_count() == n_running
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_the_first_clip_that_fails_is_told_whoever_finds_one_first(n_threads, n):
+    """And the number of threads is put back."""
+
+    def failing(i):
+        time.sleep(0.1 * (i == 0))
+        raise OSError(f"clip {i}")
+        yield
+
+    n_threads(n)
+    sources = [Source(16, failing(i)) for i in range(40)]
+    with pytest.raises(OSError, match="clip 0"):
+        pool_clips(TwoMaps(), sources, CPU, n_parts=1)
+    assert torch.get_num_threads() == n
 
 
 def test_transform_goes_on_when_the_main_thread_has_ended(tmp_path):
@@ -148,7 +174,7 @@ def test_transform_goes_on_when_the_main_thread_has_ended(tmp_path):
 import threading, numpy as np, torch
 from audiorep import ContrastiveAudioEncoder
 torch.set_num_threads(2)
-clips = np.random.default_rng(0).standard_normal((6, 20000))
+clips = np.random.default_rng(0).standard_normal((20, 20000))
 encoder = ContrastiveAudioEncoder(n_epochs=0, width=4, random_state=0).fit(clips)
 def work():
     threading.main_thread().join()
@@ -156,7 +182,19 @@ def work():
 threading.Thread(target=work).start()
 """
     subprocess.run([sys.executable, "-c", script], check=True)
-    assert np.load(tmp_path / "rows.npy").shape[0] == 6
+    assert np.load(tmp_path / "rows.npy").shape[0] == 20
+
+
+def test_a_callers_autocast_has_no_effect():
+    clips = np.random.default_rng(0).standard_normal((4, 20000))
+    encoder = ContrastiveAudioEncoder(
+        n_epochs=1, width=4, window_frames=32, precision="float32", random_state=0
+    )
+    rows, frames = encoder.fit_transform(clips), encoder.transform_frames(clips)[0]
+    with torch.autocast("cpu", torch.bfloat16):
+        np.testing.assert_array_equal(encoder.transform(clips), rows)
+        np.testing.assert_array_equal(encoder.transform_frames(clips)[0], frames)
+        np.testing.assert_array_equal(encoder.fit_transform(clips), rows)
 
 
 def test_a_header_that_claims_too_much_does_not_widen_windows():

@@ -19,6 +19,7 @@ from torch import Tensor
 from audiorep._base import BaseAudioEstimator
 from audiorep._clips import Clips
 from audiorep._contrastive import MAX_TIME_STRETCH, check_window_frames
+from audiorep._dtype import without_autocast
 from audiorep._embedding import iter_overlapping, on_device
 from audiorep._log_mels import LogMels
 from audiorep._training import (
@@ -189,7 +190,7 @@ class SupervisedAudioClassifier(ClassifierMixin, BaseAudioEstimator):
         FileNotFoundError
             When a file does not exist.
         """
-        with self._unchanged_by_failure():
+        with self._unchanged_by_failure(), without_autocast():
             self._fit(X, y)
         return self
 
