@@ -343,8 +343,12 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseAu
 
     # ------------------------------------------------------------------ transform
 
+    @without_autocast()
     def transform(self, X: Any) -> FloatArray:
         """Return the features of clips.
+
+        Groups of clips are worked on at the same time, on as many threads as torch has
+        (``torch.get_num_threads()``); features do not depend on how many.
 
         Parameters
         ----------
@@ -371,6 +375,7 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseAu
         pooled = self._pool(self.module_, self._sources(X), device)
         return self.readout_.transform(pooled.rows)
 
+    @without_autocast()
     def transform_frames(self, X: Any) -> tuple[list[FloatArray], list[FloatArray]]:
         """Return features over time: the deepest feature map.
 

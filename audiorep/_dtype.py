@@ -1,7 +1,7 @@
 """Float32, whatever the caller lets torch make and compute in."""
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 
 import torch
 
@@ -20,9 +20,11 @@ def float32_by_default() -> Iterator[None]:
         torch.set_default_dtype(default_dtype)
 
 
-def without_autocast() -> AbstractContextManager[object]:
-    """Return the context in which a caller's autocast has no effect on a processor.
+@contextmanager
+def without_autocast() -> Iterator[None]:
+    """Let a caller's autocast have no effect in the block, or in what this decorates.
 
     It would reach log-mels in half precision, which it does not know, and backward passes.
     """
-    return torch.autocast("cpu", enabled=False)
+    with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
+        yield

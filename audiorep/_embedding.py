@@ -1,21 +1,22 @@
 """From log-mels to features with a trained module: windows, batches of one fixed shape, pooling."""
 
 import copy
-import itertools
+import functools
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from itertools import chain, islice
+from itertools import chain, islice, pairwise, takewhile
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
 from audiorep._log_mels import Window, hear_twice, iter_windows, split_hearings
 from audiorep._pooling import Sums, window_sums
-from audiorep._training import autocast
 from audiorep.nn import WindowEncoder
 
 FloatArray = npt.NDArray[np.float32]
@@ -125,50 +126,85 @@ def pool_clips(
     beyond. They stand side by side (but the last, which ends with the clip): overlap would double
     the work, and brought nothing on the folds of three sets on which it was tried.
 
-    Groups of clips are worked on at the same time, on as many threads as torch has. Threads that
-    share the work on one small batch spend more time waiting for each other.
+    Groups of eight clips or more are worked on at the same time, on as many threads as torch has:
+    threads that share the work on one small batch spend more time waiting for each other.
     """
-    pool = partial(_pool_group, on_device(module, device), device=device, n_parts=n_parts)
+    stopped = threading.Event()
+    pool = partial(
+        _pool_group, on_device(module, device), device=device, n_parts=n_parts, stopped=stopped
+    )
     groups = _groups(list(sources))
     n_threads = torch.get_num_threads()
     n_workers = min(n_threads, len(groups))
     if n_workers == 1:
-        pooled = [pool(group) for group in groups]
-    else:
-        # Each thread sets its own number; the caller's stands for threads that are yet to come.
-        settings = (torch.set_num_threads, (n_threads // n_workers,))
+        return _joined(map(pool, groups))
+    with ThreadPoolExecutor(n_workers, "audiorep") as executor:
+        work = partial(_on_threads, n_threads // n_workers, pool)
         try:
-            with ThreadPoolExecutor(n_workers, "audiorep", *settings) as executor:
-                pooled = list(_mapped(executor, pool, groups))
-        finally:
-            torch.set_num_threads(n_threads)
-    return Pooled(np.concatenate([rows for rows, _ in pooled]), pooled[0].block_sizes)
+            first = executor.submit(work, groups[0])
+        except RuntimeError:  # the main thread has ended, and no executor takes work any more
+            return _joined(map(pool, groups))
+        others = [executor.submit(work, group) for group in groups[1:]]
+        try:
+            return _joined(future.result() for future in (first, *others))
+        except BaseException:
+            stopped.set()
+            executor.shutdown(cancel_futures=True)
+            raise
 
 
 def _groups(sources: list[Source]) -> list[list[Source]]:
-    """Cut clips into groups of like size, which keep all threads busy and fill batches."""
+    """Cut clips into groups that take about as long, keep all threads busy and fill batches."""
     n_rounds = -(-len(sources) // (_MOST_CLIPS * torch.get_num_threads()))
     n_groups = min(n_rounds * torch.get_num_threads(), -(-len(sources) // _FEWEST_CLIPS))
-    borders = [len(sources) * i // n_groups for i in range(n_groups + 1)]
-    return [sources[start:end] for start, end in itertools.pairwise(borders)]
+    n_frames = np.array([source.n_frames for source in sources], dtype=np.float64)
+    # A clip is in the group in which its middle is; a long one may leave groups empty.
+    middles = n_frames.cumsum() - n_frames / 2
+    shares = n_frames.sum() * np.arange(1, n_groups) / n_groups
+    borders = np.searchsorted(middles, shares, side="right")
+    groups = pairwise([0, *borders.tolist(), len(sources)])
+    return [sources[start:end] for start, end in groups if start < end]
 
 
-def _mapped(
-    executor: ThreadPoolExecutor, work: Callable[[_Item], _Result], items: Iterable[_Item]
-) -> Iterator[_Result]:
-    try:
-        return executor.map(work, items)
-    except RuntimeError:  # the main thread has ended, and no executor takes work any more
-        return map(work, items)
+def _joined(parts: Iterable[Pooled]) -> Pooled:
+    """Put the clips of all groups below each other."""
+    rows, sizes = zip(*parts, strict=True)
+    return Pooled(np.concatenate(rows), sizes[0])
+
+
+def _on_threads(n_threads: int, work: Callable[[_Item], _Result], item: _Item) -> _Result:
+    """Work on an item with as many threads of torch.
+
+    OpenMP's number is the calling thread's own; `torch.set_num_threads` would reach others, too.
+    """
+    torch.get_num_threads()  # lets torch set the thread's number first, which it does once
+    with _openmp().limit(limits=n_threads):
+        return work(item)
+
+
+@functools.cache
+def _openmp() -> ThreadpoolController:
+    return ThreadpoolController().select(user_api="openmp")
 
 
 def _pool_group(
-    module: WindowEncoder, sources: Iterable[Source], device: torch.device, n_parts: int
+    module: WindowEncoder,
+    sources: Iterable[Source],
+    device: torch.device,
+    n_parts: int,
+    stopped: threading.Event,
 ) -> Pooled:
     hear = partial(hear_twice, n_parts=n_parts)
-    heard = (Source(n_frames, map(hear, blocks)) for n_frames, blocks in sources)
+
+    def going_on(_: object) -> bool:
+        return not stopped.is_set()
+
+    heard = (
+        Source(n_frames, map(hear, takewhile(going_on, blocks)))
+        for n_frames, blocks in takewhile(going_on, sources)
+    )
     clips: dict[int, Sums] = {}
-    with torch.inference_mode(), autocast(torch.float32, device):
+    with torch.inference_mode():
         for batch in iter_wide_batches(heard, module.n_frames, module.grid):
             windows, n_valid = batch.tensors(device)
             counted = _is_counted(batch, windows.shape[2]).to(device)
@@ -217,7 +253,7 @@ def clip_frames(
     parts: dict[int, list[ClipFrames]] = {}
     covered: dict[int, float] = {}
     for batch in iter_overlapping(module, sources):
-        with torch.inference_mode(), autocast(torch.float32, device):
+        with torch.inference_mode():
             deepest_map = module.feature_maps(*batch.tensors(device))[-1]
         deepest = deepest_map.transpose(1, 2).cpu().numpy()
         offsets = module.centres(deepest.shape[1]).numpy()

@@ -66,7 +66,8 @@ def level(log_mel: Tensor, dynamic_range: float = 80.0) -> Tensor:
     # amax, for max copies what is transposed.
     floor = log_mel.amax() - dynamic_range * _NATS_PER_DECIBEL
     raised = torch.maximum(log_mel, floor)
-    return raised - raised.mean()
+    # Band by band: a mean over all would be rounded as threads share the sum.
+    return raised - raised.mean(1).mean()
 
 
 class Hearing(NamedTuple):
@@ -134,7 +135,8 @@ def frame_loudness(log_mel: Tensor, dynamic_range: float) -> Tensor:
     floor = log_mel.amax() - dynamic_range * _NATS_PER_DECIBEL
     loudness = (log_mel - floor).clamp_min(0.0).mean(0).double()
     loudness = loudness.clamp_min(_QUIETEST * loudness.max())
-    return loudness / loudness.mean()
+    # Not a mean over all; see `level`.
+    return loudness * (len(loudness) / loudness.cumsum(0)[-1])
 
 
 def loudness_shares(log_mel: Tensor, n_parts: int, dynamic_range: float) -> Tensor:

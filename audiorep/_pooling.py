@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+FloatArray = npt.NDArray[np.floating[Any]]
 DoubleArray = npt.NDArray[np.float64]
 
 
@@ -25,6 +26,7 @@ class Sums:
     n_parts : int
         Parts of a clip.
     added : ndarray of shape (..., n_sums)
+        float32 of windows, float64 of clips.
         For each map: the weights of the parts (n_parts,) and of the changes (1,); the sums of the
         parts (n_parts * n_channels,), of the squares (n_channels,), and of the absolute
         differences from one position to the next (n_channels,).
@@ -33,8 +35,8 @@ class Sums:
 
     n_channels: list[int]
     n_parts: int
-    added: DoubleArray
-    maxima: DoubleArray
+    added: FloatArray
+    maxima: FloatArray
 
     def window(self, i: int) -> "Sums":
         """Return those of one window out of several, to which others can be added."""

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,8 @@ def resolve_device(device: str) -> torch.device:
         When there is no such device here.
     """
     if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        # With its number, for the current one is that of a thread.
+        return torch.empty(0, device="cuda" if torch.cuda.is_available() else "cpu").device
     try:
         return torch.empty(0, device=device).device
     except (RuntimeError, AssertionError) as error:
@@ -97,12 +98,9 @@ def _cpu_name(capabilities: Mapping[str, Any]) -> str:
 
 
 def autocast(dtype: torch.dtype, device: torch.device) -> AbstractContextManager[object]:
-    """Return the context in which matrix products are computed in `dtype`.
-
-    Whatever autocast the caller is in has no effect.
-    """
+    """Return the context in which matrix products are computed in `dtype`."""
     if dtype == torch.float32:
-        return torch.autocast(device.type, enabled=False)
+        return nullcontext()
     return torch.autocast(device.type, dtype)
 
 

@@ -4,13 +4,15 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
-from audiorep import ContrastiveAudioEncoder
-from audiorep._embedding import Source, pool_clips
+from audiorep import ContrastiveAudioEncoder, VQTransformerEncoder
+from audiorep._embedding import Source, _groups, pool_clips
 from audiorep._log_mels import hear_twice, level, split_hearings
 from audiorep.nn import WindowEncoder
 
@@ -124,47 +126,95 @@ def n_threads():
 
 
 class Worker(TwoMaps):
-    """Remembers who works, on how many threads."""
+    """Waits until all workers are there, and remembers them and their numbers of threads."""
+
+    def __init__(self, n_workers):
+        super().__init__()
+        self.workers = {}
+        self.all_there = threading.Barrier(n_workers, timeout=60)
 
     def feature_maps(self, log_mel, n_valid):
-        self.workers.add((threading.current_thread(), torch.get_num_threads()))
+        if threading.current_thread() not in self.workers:
+            self.workers[threading.current_thread()] = torch.get_num_threads()
+            self.all_there.wait()
         return super().feature_maps(log_mel, n_valid)
 
 
-def test_groups_of_clips_are_worked_on_by_as_many_threads_as_torch_has(n_threads):
+@pytest.mark.parametrize(("n", "n_workers"), [(1, 1), (2, 2), (3, 3), (9, 4)])
+def test_groups_of_clips_are_worked_on_by_as_many_threads_as_torch_has(n_threads, n, n_workers):
+    """Eight clips make a group at least; threads that are left over help."""
     lengths = [40, 16, 3, 17, 90] * 6
     clips = [levelled(n, seed) for seed, n in enumerate(lengths)]
-    module, rows = Worker(), []
-    for n in (1, 2, 3, 8):
-        n_threads(n)
-        module.workers = set()
+    rows = {}
+    for module in (TwoMaps(), Worker(n_workers)):
+        n_threads(1 if type(module) is TwoMaps else n)
         n_running = threading.active_count()
         sources = [Source(n, [clip]) for n, clip in zip(lengths, clips, strict=True)]
-        rows.append(pool_clips(module, sources, CPU, n_parts=2).rows)
-        np.testing.assert_array_equal(rows[-1], rows[0])
-        # Eight clips of a group are the fewest; threads that are left over help.
-        n_groups = min(n, 4)
-        assert 1 <= len({worker for worker, _ in module.workers}) <= n_groups
-        assert {n_each for _, n_each in module.workers} == {n // n_groups}
-        in_main = threading.current_thread() in {worker for worker, _ in module.workers}
-        assert in_main == (n_groups == 1)
-        assert torch.get_num_threads() == n
+        rows[type(module)] = pool_clips(module, sources, CPU, n_parts=2).rows
         assert threading.active_count() == n_running
+    np.testing.assert_array_equal(rows[TwoMaps], rows[Worker])
+    assert list(module.workers.values()) == [n // n_workers] * n_workers
+    assert (threading.current_thread() in module.workers) == (n_workers == 1)
+    # Neither this thread nor those that are yet to come have another number than before.
+    assert torch.get_num_threads() == n
+    with ThreadPoolExecutor(1) as executor:
+        assert executor.submit(torch.get_num_threads).result() == n
+
+
+@pytest.mark.parametrize(
+    ("n_frames", "n_groups"),
+    [
+        ([10] * 200, [50] * 4),
+        ([10, 10, 1_000_000, *[10] * 30], [3, 30]),
+        ([*[10] * 30, 1_000_000], [30, 1]),
+        ([*[10] * 30, 1 << 62, 10], [31, 1]),  # as some headers claim
+        ([1_000_000, *[10] * 30], [1, 30]),
+        ([10] * 8, [8]),
+    ],
+)
+def test_groups_of_two_threads_take_about_as_long(n_threads, n_frames, n_groups):
+    n_threads(2)
+    groups = _groups([Source(n, [i]) for i, n in enumerate(n_frames)])
+    assert [len(group) for group in groups] == n_groups
+    assert [i for group in groups for _, (i,) in group] == list(range(len(n_frames)))
+
+
+@pytest.mark.parametrize("kind", [ContrastiveAudioEncoder, VQTransformerEncoder])
+def test_features_depend_neither_on_company_nor_on_threads(n_threads, kind):
+    """Nor do those of clips so long that torch shares a sum among threads."""
+    rng = np.random.default_rng(0)
+    clips = [rng.standard_normal(n) for n in (100_000, 170_000, 160_000, 8_000, *[30_000] * 14)]
+    for clip in clips[:3]:
+        clip *= np.exp(np.linspace(0, -9, len(clip)))
+    n_threads(1)
+    encoder = kind(n_epochs=0, random_state=0)
+    fitted = encoder.fit_transform(clips)
+    for n in (1, 2, 5):
+        n_threads(n)
+        np.testing.assert_array_equal(encoder.transform(clips), fitted)
+        np.testing.assert_array_equal(encoder.transform(clips[:3]), fitted[:3])
 
 
 @pytest.mark.parametrize("n", [1, 2])
-def test_the_first_clip_that_fails_is_told_whoever_finds_one_first(n_threads, n):
-    """And the number of threads is put back."""
+def test_the_first_clip_that_fails_is_told_and_the_others_are_let_be(n_threads, n):
+    """Whoever finds one first."""
+    read = set()
 
     def failing(i):
-        time.sleep(0.1 * (i == 0))
-        raise OSError(f"clip {i}")
-        yield
+        if i == 0:
+            time.sleep(0.2)
+            raise OSError(f"clip {i}")
+        for _ in range(100):
+            time.sleep(0.02)
+            read.add(i)
+            yield levelled(16)
 
     n_threads(n)
-    sources = [Source(16, failing(i)) for i in range(40)]
+    sources = [Source(16, failing(i)) for i in range(400)]
+    started = time.monotonic()
     with pytest.raises(OSError, match="clip 0"):
         pool_clips(TwoMaps(), sources, CPU, n_parts=1)
+    assert len(read) < 50, time.monotonic() - started
     assert torch.get_num_threads() == n
 
 
@@ -185,16 +235,25 @@ threading.Thread(target=work).start()
     assert np.load(tmp_path / "rows.npy").shape[0] == 20
 
 
-def test_a_callers_autocast_has_no_effect():
-    clips = np.random.default_rng(0).standard_normal((4, 20000))
-    encoder = ContrastiveAudioEncoder(
-        n_epochs=1, width=4, window_frames=32, precision="float32", random_state=0
-    )
-    rows, frames = encoder.fit_transform(clips), encoder.transform_frames(clips)[0]
+@pytest.mark.parametrize("kind", [ContrastiveAudioEncoder, VQTransformerEncoder])
+def test_a_callers_autocast_has_no_effect(kind, tmp_path):
+    """On clips of more than a minute, which are read in blocks, and on what is resampled, too."""
+    rng = np.random.default_rng(0)
+    paths = []
+    for i, (n_timesteps, rate) in enumerate([(61 * 2000, 2000), (88_200, 44_100)]):
+        paths.append(tmp_path / f"{i}.wav")
+        soundfile.write(paths[-1], 0.1 * rng.standard_normal(n_timesteps), rate)
+    encoder = kind(sample_rate=2000, n_mels=16, n_epochs=1, window_frames=32, random_state=0)
+    encoder.set_params(precision="float32")
+    used = ["transform", "transform_frames"]
+    if kind is VQTransformerEncoder:
+        encoder.set_params(n_codes=8, n_layers=1, width=64)
+        used += ["tokenize", "score_samples", "perplexity"]
+    expected = [encoder.fit_transform(paths), *(getattr(encoder, name)(paths) for name in used)]
     with torch.autocast("cpu", torch.bfloat16):
-        np.testing.assert_array_equal(encoder.transform(clips), rows)
-        np.testing.assert_array_equal(encoder.transform_frames(clips)[0], frames)
-        np.testing.assert_array_equal(encoder.fit_transform(clips), rows)
+        found = [encoder.fit_transform(paths), *(getattr(encoder, name)(paths) for name in used)]
+        assert torch.is_autocast_enabled("cpu")
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
 
 
 def test_a_header_that_claims_too_much_does_not_widen_windows():

@@ -268,6 +268,7 @@ class SupervisedAudioClassifier(ClassifierMixin, BaseAudioEstimator):
 
     # ------------------------------------------------------------------ predict
 
+    @without_autocast()
     def predict_proba(self, X: Any) -> npt.NDArray[np.float64]:
         """Return how probable each class is.
 

@@ -124,6 +124,5 @@ class LogMel(nn.Module):
         )
         # Several times faster than the square of the absolute value, which takes a root first.
         power = spectrum.real.square() + spectrum.imag.square()
-        with torch.autocast(power.device.type, enabled=False):
-            mel = torch.matmul(power.transpose(-1, -2), self.filters).transpose(-1, -2)
+        mel = torch.matmul(power.transpose(-1, -2), self.filters).transpose(-1, -2)
         return torch.log(mel + POWER_FLOOR)
