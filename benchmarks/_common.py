@@ -4,7 +4,7 @@ import argparse
 import json
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -201,18 +201,39 @@ def made_by(commands: str, records: Sequence[Record]) -> str:
     versions = _distinct(
         ", ".join(f"{name} {version}" for name, version in r["versions"].items()) for r in records
     )
-    commits = _distinct(r.get("notes", {}).get("commit", "unknown") for r in records)
-    return f"Made by {commands} on {machines}; {versions}; commit {commits}."
+    return f"Made by {commands} on {machines}; {versions}; commit {_commits(records)}."
 
 
 def seed_counts(rows: Rows) -> str:
-    """Return how many seeds the rows of a set have."""
-    counts = {len({r["seed"] for r in records} - {None}) for records in rows.values()} - {0}
-    if not counts:
-        return "no seed"
-    low, high = min(counts), max(counts)
-    text = str(high) if low == high else f"{low} to {high}"
-    return f"{text} seed{'s' * (high > 1)}"
+    """Return how many seeds the rows of a set have, and which rows where they differ."""
+    counts: dict[int, list[str]] = {}
+    for row, records in rows.items():
+        if seeds := {r["seed"] for r in records} - {None}:
+            counts.setdefault(len(seeds), []).append(row)
+    texts = [
+        f"{count} seed{'s' * (count > 1)}" + f" of {', '.join(counts[count])}" * (len(counts) > 1)
+        for count in sorted(counts, reverse=True)
+    ]
+    return " and ".join(texts) or "no seed"
+
+
+def commits_by_set(found: Mapping[str, Rows]) -> str:
+    """Return a sentence that tells from which commit the rows of each set were made."""
+    texts = []
+    for name, rows in found.items():
+        made: dict[str, list[str]] = {}
+        for row, records in rows.items():
+            made.setdefault(_commits(records), []).append(row)
+        most = max(made, key=lambda commits: len(made[commits]))
+        others = [f"{', '.join(made[commits])} {commits}" for commits in made if commits != most]
+        texts.append(
+            f"{DATA_SETS[name].title} {most}" + f" (but {', '.join(others)})" * bool(others)
+        )
+    return f"Commits: {'; '.join(texts)}."
+
+
+def _commits(records: Iterable[Record]) -> str:
+    return _distinct(r.get("notes", {}).get("commit", "unknown") for r in records)
 
 
 def _distinct(texts: Iterable[str]) -> str:

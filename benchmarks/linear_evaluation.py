@@ -23,6 +23,7 @@ from _common import (
     Record,
     Rows,
     commit,
+    commits_by_set,
     head,
     line,
     made_by,
@@ -150,7 +151,7 @@ def _legend(found: dict[str, Rows]) -> list[str]:
         "parameters, fitted without labels on the training clips of each fold; "
         "`LogisticRegression()` with default parameters on their features, which did not "
         f"converge in {not_converged(records)}. {supervised}"
-        "UAR: unweighted average recall.",
+        f"UAR: unweighted average recall. {commits_by_set(found)}",
         "",
         "\\* Measured elsewhere on the same files and folds, not by the script below.",
         "",

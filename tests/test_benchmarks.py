@@ -139,6 +139,20 @@ def test_the_table_is_made_from_stored_results(benchmark, tmp_path):
     assert "BYOL-A" in table
     assert "Measured elsewhere" in table
     assert "on abacus, 2 cores; audiorep 0; commit abc and unknown." in table
+    assert "Commits: ESC-10 abc; drums unknown." in table
+    assert "ESC-10: 5 published folds, 1 seed; drums" in table
+
+
+def test_the_legend_tells_which_rows_have_fewer_seeds_or_another_commit(benchmark, tmp_path):
+    store = benchmark.ResultStore(tmp_path / "esc10.jsonl", notes={"commit": "abc"})
+    for seed in range(3):
+        store.append(record("contrastive", "1", seed, 0.9))
+        store.append(record("supervised", "1", seed, 0.8))
+    other = benchmark.ResultStore(tmp_path / "esc10.jsonl", notes={"commit": "def"})
+    other.append(record("both", "1", 0, 0.9))
+    table = benchmark.render(tmp_path)
+    assert "3 seeds of contrastive, supervised and 1 seed of both. Encoders" in table
+    assert "Commits: ESC-10 abc (but both def)." in table
 
 
 def test_the_supervised_row_is_no_linear_fit(benchmark, tmp_path):
