@@ -14,6 +14,7 @@ import torch
 from audiorep import ContrastiveAudioEncoder, VQTransformerEncoder
 from audiorep._embedding import Source, _groups, pool_clips
 from audiorep._log_mels import hear_twice, level, split_hearings
+from audiorep.evaluation import SupervisedAudioClassifier
 from audiorep.nn import WindowEncoder
 
 CPU = torch.device("cpu")
@@ -248,12 +249,26 @@ def test_a_callers_autocast_has_no_effect(kind, tmp_path):
     used = ["transform", "transform_frames"]
     if kind is VQTransformerEncoder:
         encoder.set_params(n_codes=8, n_layers=1, width=64)
-        used += ["tokenize", "score_samples", "perplexity"]
+        used += ["tokenize", "reconstruct", "score_samples", "perplexity"]
     expected = [encoder.fit_transform(paths), *(getattr(encoder, name)(paths) for name in used)]
     with torch.autocast("cpu", torch.bfloat16):
         found = [encoder.fit_transform(paths), *(getattr(encoder, name)(paths) for name in used)]
         assert torch.is_autocast_enabled("cpu")
     torch.testing.assert_close(found, expected, rtol=0, atol=0)
+
+
+def test_a_callers_autocast_has_no_effect_on_what_is_drawn_or_told():
+    clips = np.random.default_rng(0).standard_normal((4, 20000))
+    network = {"window_frames": 32, "n_epochs": 1, "precision": "float32", "random_state": 0}
+    classifier = SupervisedAudioClassifier(width=4, **network).fit(clips, [0, 1, 0, 1])
+    encoder = VQTransformerEncoder(n_codes=8, n_layers=1, width=64, **network).fit(clips)
+
+    def results():
+        return [classifier.predict_proba(clips), *encoder.sample(2, random_state=0)]
+
+    expected = results()
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(results(), expected, rtol=0, atol=0)
 
 
 def test_a_header_that_claims_too_much_does_not_widen_windows():
