@@ -113,7 +113,7 @@ class Pooled(NamedTuple):
     """Statistics over time of clips."""
 
     rows: FloatArray  # (n_clips, n_statistics)
-    block_sizes: list[int]  # width of each statistic, of each depth, first at the lower floor
+    block_sizes: list[int]  # of statistics: of each depth at the lower floor, then at the raised
 
 
 def pool_clips(
@@ -208,11 +208,16 @@ def _pool_group(
         for batch in iter_wide_batches(heard, module.n_frames, module.grid):
             windows, n_valid = batch.tensors(device)
             counted = _is_counted(batch, windows.shape[2]).to(device)
-            sums = window_sums(
-                (feature_map, shares * counted)
-                for log_mel, shares in split_hearings(windows, n_parts)
+            inside = torch.arange(windows.shape[2], device=device) < n_valid[:, None]
+            hearings = [
+                (log_mel, shares * counted) for log_mel, shares in split_hearings(windows, n_parts)
+            ]
+            maps = (
+                (feature_map, shares)
+                for log_mel, shares in hearings
                 for feature_map in module.feature_maps(log_mel, n_valid)
             )
+            sums = window_sums(maps, textures=[(*hearing, inside) for hearing in hearings])
             for i, owner in enumerate(batch.owners):
                 if owner < 0:
                     break

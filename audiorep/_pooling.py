@@ -1,16 +1,22 @@
 """From the windows of a clip to statistics over time, of the whole clip and of its parts."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, Self
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from audiorep._texture import texture_blocks, texture_sums
+
 FloatArray = npt.NDArray[np.floating[Any]]
 DoubleArray = npt.NDArray[np.float64]
+
+# Added to deviations before their logarithm, and to differences that are scaled to one size; of
+# maps whose values are about one. What is smaller hardly matters.
+_SMALL_DEVIATION, _SMALL_DIFFERENCE = 0.1, 0.08
 
 
 @dataclass
@@ -25,46 +31,52 @@ class Sums:
         Channels of each map.
     n_parts : int
         Parts of a clip.
+    n_textures : int
+        Log-mels that are reduced as textures.
     added : ndarray of shape (..., n_sums)
         float32 of windows, float64 of clips.
         For each map: the weights of the parts (n_parts,) and of the changes (1,); the sums of the
         parts (n_parts * n_channels,), of the squares (n_channels,), and of the absolute
-        differences from one position to the next (n_channels,).
+        differences from one position to the next (n_channels,). Behind them, for each texture,
+        what `texture_sums` returns.
     maxima : ndarray of shape (..., sum(n_channels))
     """
 
     n_channels: list[int]
     n_parts: int
+    n_textures: int
     added: FloatArray
     maxima: FloatArray
 
     def window(self, i: int) -> "Sums":
         """Return those of one window out of several, to which others can be added."""
         added, maxima = (np.array(sums[i], np.float64) for sums in (self.added, self.maxima))
-        return Sums(self.n_channels, self.n_parts, added, maxima)
+        return replace(self, added=added, maxima=maxima)
 
     def add(self, others: "Sums", i: int) -> None:
         """Add those of a window out of several: the clip's next."""
         self.added += others.added[i]
         np.maximum(self.maxima, others.maxima[i], out=self.maxima)
 
-    @classmethod
-    def stack(cls, sums: Sequence["Sums"]) -> Self:
+    @staticmethod
+    def stack(sums: Sequence["Sums"]) -> "Sums":
         """Put those of several clips side by side."""
         added = np.stack([of_clip.added for of_clip in sums])
         maxima = np.stack([of_clip.maxima for of_clip in sums])
-        return cls(sums[0].n_channels, sums[0].n_parts, added, maxima)
+        return replace(sums[0], added=added, maxima=maxima)
 
     def blocks(self) -> list[DoubleArray]:
         """Return the statistics of clips, of which all windows were added.
 
-        They are, for each map, standard deviation, maximum and mean absolute change, each of shape
-        (n_clips, n_channels), and the means of the parts, (n_clips, n_parts * n_channels).
+        They are, for each map, the logarithm of the standard deviation, the maximum, the mean
+        absolute change and the mean, each of shape (n_clips, n_channels), and the contour,
+        (n_clips, n_parts * n_channels): how the mean of each part differs from that of the whole,
+        whatever the size of the difference. Then, for each texture, what `texture_blocks` returns.
         """
         blocks = []
         n_parts = self.n_parts
         sizes = [n_parts + 1 + (n_parts + 2) * n for n in self.n_channels]
-        of_maps = np.split(self.added, np.cumsum(sizes)[:-1], axis=1)
+        *of_maps, of_textures = np.split(self.added, np.cumsum(sizes), axis=1)
         maxima = np.split(self.maxima, np.cumsum(self.n_channels)[:-1], axis=1)
         for n, added, maximum in zip(self.n_channels, of_maps, maxima, strict=True):
             cuts = np.cumsum([n_parts, 1, n_parts * n, n])
@@ -75,13 +87,20 @@ class Sums:
             variance = np.maximum(squares / weight - mean**2, 0.0)
             # A clip of one position does not change.
             change = changes / np.where(change_weight > 0, change_weight, 1.0)
-            parts = totals / weights[:, :, None]
-            blocks += [np.sqrt(variance), maximum, change, parts.reshape(len(parts), -1)]
+            contour = totals / weights[:, :, None] - mean[:, None]
+            size = np.sqrt((contour**2).mean(2, keepdims=True) + _SMALL_DIFFERENCE**2)
+            contour = (contour / size).reshape(len(contour), -1)
+            deviation = 0.5 * np.log(variance + _SMALL_DEVIATION**2)
+            blocks += [deviation, maximum, change, mean, contour]
+        for added in np.split(of_textures, self.n_textures, axis=1) if self.n_textures else []:
+            blocks += texture_blocks(added)
         return blocks
 
 
-def window_sums(maps: Iterable[tuple[Tensor, Tensor]]) -> Sums:
-    """Reduce feature maps over time.
+def window_sums(
+    maps: Iterable[tuple[Tensor, Tensor]], textures: Sequence[tuple[Tensor, Tensor, Tensor]] = ()
+) -> Sums:
+    """Reduce feature maps, and log-mels as textures, over time.
 
     Parameters
     ----------
@@ -89,6 +108,8 @@ def window_sums(maps: Iterable[tuple[Tensor, Tensor]]) -> Sums:
         Each a feature map, (n_windows, n_channels, n_positions), and how much each frame counts in
         each part of its clip, (n_windows, n_parts, n_frames): zero behind the clip's end, and
         where another window has it. The number of frames is a multiple of that of positions.
+    textures : sequence of (Tensor, Tensor)
+        Each log-mels, (n_windows, n_mels, n_frames), and shares as above.
 
     Returns
     -------
@@ -120,5 +141,6 @@ def window_sums(maps: Iterable[tuple[Tensor, Tensor]]) -> Sums:
             torch.bmm(weight[:, None], steps.square())[:, 0],
             torch.bmm(change_weight[:, None], changes)[:, 0],
         ]
+    added += [texture_sums(log_mel, shares.sum(1), inside) for log_mel, shares, inside in textures]
     both = (torch.cat(tensors, dim=1).cpu().numpy() for tensors in (added, maxima))
-    return Sums(n_channels, parts.shape[1], *both)
+    return Sums(n_channels, parts.shape[1], len(textures), *both)

@@ -62,7 +62,9 @@ PLACE = Marked("<!-- ablation: begin -->", "<!-- ablation: end -->")
 COMMAND = "python benchmarks/ablation.py"
 FOLDS = ("2", "s2")  # one a set; the defaults were chosen by looking at others too
 
-_FLOORS, _STATISTICS = 2, 4  # of every map, in the order in which they are pooled
+# Blocks are pooled in this order: at each floor, of each map, logarithm of the deviation, maximum,
+# change, mean and contour; then, at each floor, modulation and correlation of log-mels.
+_FLOORS, _STATISTICS, _TEXTURES = 2, 5, 2
 
 
 # ---------------------------------------------------------------------- one training, many rows
@@ -92,8 +94,10 @@ class ChosenBlocks(ReadOut):
     ----------
     n_maps : int
         Feature maps of the encoder.
-    maps, floors : sequence of int, default=None
+    maps, floors, statistics : sequence of int, default=None
         Which are kept; None means all.
+    textures : bool, default=True
+        Whether textures are kept, of the floors that are.
     power : float, default=0.25
         As for `ReadOut`.
     """
@@ -103,19 +107,30 @@ class ChosenBlocks(ReadOut):
         n_maps: int,
         maps: Sequence[int] | None = None,
         floors: Sequence[int] | None = None,
+        statistics: Sequence[int] | None = None,
+        textures: bool = True,
         power: float = 0.25,
     ) -> None:
         super().__init__(power=power)
         self.n_maps, self.maps, self.floors = n_maps, maps, floors
+        self.statistics, self.textures = statistics, textures
 
     def fit(self, pooled: FloatArray, block_sizes: Sequence[int] | None = None) -> "ChosenBlocks":
         """Learn from the chosen blocks."""
         assert block_sizes is not None
-        assert len(block_sizes) == _FLOORS * self.n_maps * _STATISTICS
-        block = np.arange(len(block_sizes)).reshape(_FLOORS, self.n_maps, _STATISTICS)
-        floors = range(_FLOORS) if self.floors is None else self.floors
-        maps = range(self.n_maps) if self.maps is None else self.maps
-        chosen = block[np.ix_(list(floors), list(maps))].ravel()
+        n_of_maps = _FLOORS * self.n_maps * _STATISTICS
+        assert len(block_sizes) == n_of_maps + _FLOORS * _TEXTURES
+        of_maps = np.arange(n_of_maps).reshape(_FLOORS, self.n_maps, _STATISTICS)
+        of_textures = np.arange(n_of_maps, len(block_sizes)).reshape(_FLOORS, _TEXTURES)
+        floors, maps, statistics = (
+            list(range(n) if kept is None else kept)
+            for kept, n in zip(
+                (self.floors, self.maps, self.statistics), of_maps.shape, strict=True
+            )
+        )
+        chosen = of_maps[np.ix_(floors, maps, statistics)].ravel()
+        if self.textures:
+            chosen = np.concatenate((chosen, of_textures[floors].ravel()))
         columns = np.split(np.arange(pooled.shape[1]), np.cumsum(block_sizes)[:-1])
         self.columns: npt.NDArray[np.int64] = np.concatenate([columns[i] for i in chosen])
         super().fit(pooled[:, self.columns], [block_sizes[i] for i in chosen])
@@ -147,7 +162,19 @@ class SpectrogramOnly(Contrastive):
 class DeepestOnly(Contrastive):
     """Features of the deepest stage alone."""
 
-    _read_out: ClassVar[dict[str, Any]] = {"maps": [3]}
+    _read_out: ClassVar[dict[str, Any]] = {"maps": [3], "textures": False}
+
+
+class WithoutContours(Contrastive):
+    """Of every map, nothing about how its beginning, middle and end differ."""
+
+    _read_out: ClassVar[dict[str, Any]] = {"statistics": [0, 1, 2, 3]}
+
+
+class WithoutTextures(Contrastive):
+    """No modulation and no correlation of log-mels."""
+
+    _read_out: ClassVar[dict[str, Any]] = {"textures": False}
 
 
 class LowFloorOnly(Contrastive):
@@ -172,12 +199,6 @@ class Whitened(Contrastive):
     """The read-out makes the spread along all principal axes equal."""
 
     _read_out: ClassVar[dict[str, Any]] = {"power": 1.0}
-
-
-class WholeClipMeans(Contrastive):
-    """Means over the whole clip instead of its parts."""
-
-    _n_parts = 1
 
 
 def shares_by_the_clock(log_mel: Tensor, n_parts: int, dynamic_range: float) -> Tensor:
@@ -207,7 +228,8 @@ def contrastive_entries() -> dict[str, Any]:
         "deepest stage alone": DeepestOnly(),
         "low floor alone": LowFloorOnly(),
         "raised floor alone": RaisedFloorOnly(),
-        "means of the whole clip": WholeClipMeans(),
+        "without contours": WithoutContours(),
+        "without textures": WithoutTextures(),
         "frames count alike": ByTheClock(),
         "principal axes not levelled": NotLevelled(),
         "principal axes whitened": Whitened(),
@@ -236,33 +258,38 @@ class VQ(SharedTraining, VQTransformerEncoder):
 
     _n_maps: ClassVar[int] = 8
     _maps: ClassVar[list[int] | None] = None
+    _textures: ClassVar[bool] = True
 
     def _make_readout(self) -> ReadOut:
-        return ChosenBlocks(self._n_maps, self._maps, power=0.5)
+        return ChosenBlocks(self._n_maps, self._maps, textures=self._textures, power=0.5)
 
 
 class BottleneckOnly(VQ):
     """Features of the bottleneck of the autoencoder alone."""
 
     _maps: ClassVar[list[int] | None] = [1]
+    _textures: ClassVar[bool] = False
 
 
 class StemOnly(VQ):
     """Features of the stem's stages alone."""
 
     _maps: ClassVar[list[int] | None] = [2, 3, 4]
+    _textures: ClassVar[bool] = False
 
 
 class TransformerOnly(VQ):
     """Features of the tokens and of the blocks alone."""
 
     _maps: ClassVar[list[int] | None] = [5, 6, 7]
+    _textures: ClassVar[bool] = False
 
 
 class LastBlockOnly(VQ):
     """Features of the last block alone."""
 
     _maps: ClassVar[list[int] | None] = [7]
+    _textures: ClassVar[bool] = False
 
 
 class Histogram(VQWindowEncoder):
@@ -279,6 +306,7 @@ class CodesOnly(VQ):
     """Features of the codes alone."""
 
     _n_maps: ClassVar[int] = 1
+    _textures: ClassVar[bool] = False
 
     @staticmethod
     def _build(settings: dict[str, Any]) -> WindowEncoder:

@@ -401,17 +401,19 @@ def test_variants_change_what_they_say(ablation, fitted_rows):
 
     every = columns("contrastive")
     assert columns("low floor alone") == columns("raised floor alone") == every // 2
-    # Of six means one is left, of nine statistics four.
-    assert columns("means of the whole clip") == every * 4 // 9
+    of_textures = 2 * (7 * 16 + 16 * 15 // 2)
+    assert columns("without textures") == every - of_textures
+    # Of ten columns, six are of contours.
+    assert columns("without contours") == (every - of_textures) * 4 // 10 + of_textures
     assert columns("frames count alike") == every
-    assert columns("spectrogram alone") == 2 * 9 * 64
-    assert columns("deepest stage alone") == 2 * 9 * (4 * 4) * 4  # filters by bands
+    assert columns("spectrogram alone") == 2 * 10 * 64 + of_textures
+    assert columns("deepest stage alone") == 2 * 10 * (4 * 4) * 4  # filters by bands
     assert fitted_rows["principal axes not levelled"].readout_.power == 0
     assert fitted_rows["principal axes whitened"].readout_.power == 1
-    assert columns("VQ: codes alone") == 2 * 9 * 16
-    assert columns("VQ: last block alone") == 2 * 9 * 64
+    assert columns("VQ: codes alone") == 2 * 10 * 16
+    assert columns("VQ: last block alone") == 2 * 10 * 64
     assert columns("VQ: tokens and blocks alone") == 3 * columns("VQ: last block alone")
-    assert columns("VQ: bottleneck alone") == 2 * 9 * 4 * 64
+    assert columns("VQ: bottleneck alone") == 2 * 10 * 4 * 64
     # Without loudness, statistics of the same network are others.
     by_loudness, by_the_clock = (
         fitted_rows[name].readout_.mean for name in ("random weights", "frames count alike")
@@ -444,10 +446,11 @@ def test_rows_that_differ_in_the_read_out_alone_share_one_training(ablation, mon
     monkeypatch.setattr(ablation.BaseAudioEncoder, "_trained", train)
     monkeypatch.setattr(ablation, "_TRAINED", {})
     clips = make_instrument_notes(8, duration=0.2, random_state=0).data
-    for name in ("contrastive", "deepest stage alone", "means of the whole clip"):
+    for name in ("contrastive", "deepest stage alone", "without contours"):
         clone(ablation.entries()[name]).set_params(width=4, random_state=0).fit(clips)
     assert trained == ["Contrastive"]
     others = [name for name in ablation.contrastive_entries() if name.startswith(("with", "crop"))]
+    others = [name for name in others if name not in ("without contours", "without textures")]
     for name in others:
         clone(ablation.entries()[name]).set_params(width=4, random_state=0).fit(clips)
     assert len(trained) == 1 + len(others) > 6

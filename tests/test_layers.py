@@ -17,6 +17,7 @@ FORBIDDEN = {
     "_training": ("sklearn", "audiorep._base", "audiorep.nn", "audiorep.evaluation"),
     "_health": ("sklearn", "audiorep._base", *ENCODERS, "audiorep.evaluation"),
     "_log_mels": ("audiorep._base", *ENCODERS, "audiorep.evaluation"),
+    "_texture": ("audiorep._base", *ENCODERS, "audiorep.evaluation"),
     "_pooling": ("audiorep._base", *ENCODERS, "audiorep.evaluation"),
     "_embedding": ("audiorep._base", *ENCODERS, "audiorep.evaluation"),
     "_readout": ("audiorep._base", *ENCODERS, "audiorep.evaluation"),

@@ -6,6 +6,7 @@ import torch
 
 from audiorep._log_mels import iter_windows
 from audiorep._pooling import Sums, window_sums
+from audiorep._texture import texture_blocks, texture_sums
 
 
 def random(*shape, seed=0):
@@ -32,16 +33,23 @@ def shares_of_thirds(n_frames):
     return torch.eye(3).repeat_interleave(n_frames // 3, dim=1)
 
 
+def contour_of(parts, mean):
+    """Return how parts, (n_parts, n_channels), differ from the whole, for small differences too."""
+    difference = np.asarray(parts) - mean
+    size = np.sqrt((difference**2).mean(axis=1, keepdims=True) + 0.08**2)
+    return (difference / size).ravel()
+
+
 @pytest.mark.parametrize("n_frames", [24, 240])
 def test_with_equal_weights_they_are_the_plain_statistics(n_frames):
     clip = random(5, n_frames)
     x = clip.double().numpy()
-    std, maximum, change, parts = pooled(clip, shares_of_thirds(n_frames), 24)
-    np.testing.assert_allclose(std, x.std(1), atol=1e-6)
+    deviation, maximum, change, mean, contour = pooled(clip, shares_of_thirds(n_frames), 24)
+    np.testing.assert_allclose(deviation, np.log(np.hypot(x.std(1), 0.1)), atol=1e-6)
     np.testing.assert_allclose(maximum, x.max(1), atol=1e-6)
-    np.testing.assert_allclose(
-        parts, np.concatenate([part.mean(axis=1) for part in np.split(x, 3, axis=1)]), atol=1e-6
-    )
+    np.testing.assert_allclose(mean, x.mean(1), atol=1e-6)
+    parts = [part.mean(axis=1) for part in np.split(x, 3, axis=1)]
+    np.testing.assert_allclose(contour, contour_of(parts, x.mean(1)), atol=1e-5)
     # Changes across the border of two windows are not seen.
     steps = np.abs(np.diff(x, axis=1))
     inside = np.arange(1, n_frames) % 24 != 0
@@ -51,19 +59,28 @@ def test_with_equal_weights_they_are_the_plain_statistics(n_frames):
 def test_a_frame_counts_as_its_shares_say():
     clip, shares = random(5, 12), random(2, 12, seed=1).abs()
     x, w = clip.double().numpy(), shares.double().numpy()
-    std, _, change, parts = pooled(clip, shares, 12)
+    deviation, _, change, mean, contour = pooled(clip, shares, 12)
     whole = w.sum(0)
-    mean = np.average(x, axis=1, weights=whole)
-    np.testing.assert_allclose(
-        std, np.sqrt(np.average((x.T - mean) ** 2, axis=0, weights=whole)), atol=1e-6
-    )
+    expected = np.average(x, axis=1, weights=whole)
+    np.testing.assert_allclose(mean, expected, atol=1e-6)
+    variance = np.average((x.T - expected) ** 2, axis=0, weights=whole)
+    np.testing.assert_allclose(deviation, np.log(np.sqrt(variance + 0.01)), atol=1e-6)
     both = np.sqrt(whole[1:] * whole[:-1])
     np.testing.assert_allclose(
         change, np.average(np.abs(np.diff(x)), axis=1, weights=both), atol=1e-6
     )
-    np.testing.assert_allclose(
-        parts.reshape(2, 5), [np.average(x, axis=1, weights=part) for part in w], atol=1e-6
-    )
+    parts = [np.average(x, axis=1, weights=part) for part in w]
+    np.testing.assert_allclose(contour, contour_of(parts, expected), atol=1e-5)
+
+
+def test_a_contour_tells_the_same_whatever_its_size():
+    rising = torch.linspace(-1, 1, 24)[None] * torch.tensor([[1.0], [-2.0]])
+    *_, little = pooled(3 + rising, shares_of_thirds(24), 24)
+    *_, much = pooled(5 + 4 * rising, shares_of_thirds(24), 24)
+    np.testing.assert_allclose(little, much, atol=0.02)
+    middle = little[2:4]
+    np.testing.assert_allclose(middle, 0, atol=1e-5)
+    np.testing.assert_allclose(little[:2], -little[4:], atol=1e-5)
 
 
 def test_a_position_has_the_shares_of_its_frames():
@@ -72,19 +89,20 @@ def test_a_position_has_the_shares_of_its_frames():
     fine = pooled(coarse.repeat_interleave(3, dim=1), shares, 12)
     for of_positions, of_frames in zip(of_one_clip(window), fine, strict=True):
         if of_frames is not fine[2]:  # changes are told from position to position
-            np.testing.assert_allclose(of_positions, of_frames, atol=1e-6)
+            np.testing.assert_allclose(of_positions, of_frames, atol=1e-5)
 
 
 def test_frames_without_a_share_have_no_say():
     clip, shares = random(5, 10) - 10, torch.ones(1, 10)
     for padded, plain in zip(pooled(clip, shares, 24), pooled(clip, shares, 10), strict=True):
-        np.testing.assert_allclose(padded, plain, atol=1e-6)
+        np.testing.assert_allclose(padded, plain, atol=1e-5)
 
 
 def test_one_position_does_not_change():
-    std, maximum, change, parts = pooled(torch.tensor([[3.0]]), torch.full((2, 1), 0.5), 4)
-    assert (std.item(), maximum.item(), change.item()) == (0, 3, 0)
-    assert parts.tolist() == [3.0, 3.0]
+    deviation, *others, contour = pooled(torch.tensor([[3.0]]), torch.full((2, 1), 0.5), 4)
+    assert deviation.item() == pytest.approx(np.log(0.1))
+    assert [block.item() for block in others] == [3, 0, 3]
+    assert contour.tolist() == [0.0, 0.0]
 
 
 def test_several_maps_are_reduced_side_by_side():
@@ -93,6 +111,20 @@ def test_several_maps_are_reduced_side_by_side():
     ]
     together = window_sums(maps).blocks()
     one_by_one = [block for each in maps for block in window_sums([each]).blocks()]
-    assert len(together) == len(one_by_one) == 8
+    assert len(together) == len(one_by_one) == 10
     for a, b in zip(together, one_by_one, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_textures_come_behind_the_maps():
+    log_mel, shares = random(2, 8, 12), random(2, 3, 12, seed=1).abs()
+    inside = torch.ones(2, 12, dtype=torch.bool)
+    alone = window_sums([(log_mel, shares)]).blocks()
+    *of_map, modulation, correlation = window_sums(
+        [(log_mel, shares)], textures=[(log_mel, shares, inside)]
+    ).blocks()
+    for a, b in zip(alone, of_map, strict=True):
+        np.testing.assert_array_equal(a, b)
+    expected = texture_blocks(texture_sums(log_mel, shares.sum(1), inside).double().numpy())
+    np.testing.assert_allclose(modulation, expected[0], atol=1e-3)
+    np.testing.assert_allclose(correlation, expected[1], atol=1e-5)
