@@ -17,6 +17,7 @@ from torch import Tensor
 
 from audiorep._log_mels import Window, hear_twice, iter_windows, split_hearings
 from audiorep._pooling import Sums, window_sums
+from audiorep._texture import BLOCK_WEIGHTS, DoubleArray, texture_blocks, texture_sums
 from audiorep.nn import WindowEncoder
 
 FloatArray = npt.NDArray[np.float32]
@@ -114,6 +115,7 @@ class Pooled(NamedTuple):
 
     rows: FloatArray  # (n_clips, n_statistics)
     block_sizes: list[int]  # of statistics: of each depth at the lower floor, then at the raised
+    block_weights: list[float]  # how much each block counts
 
 
 def pool_clips(
@@ -168,8 +170,8 @@ def _groups(sources: list[Source]) -> list[list[Source]]:
 
 def _joined(parts: Iterable[Pooled]) -> Pooled:
     """Put the clips of all groups below each other."""
-    rows, sizes = zip(*parts, strict=True)
-    return Pooled(np.concatenate(rows), sizes[0])
+    rows, sizes, weights = zip(*parts, strict=True)
+    return Pooled(np.concatenate(rows), sizes[0], weights[0])
 
 
 def _on_threads(n_threads: int, work: Callable[[_Item], _Result], item: _Item) -> _Result:
@@ -194,30 +196,33 @@ def _pool_group(
     n_parts: int,
     stopped: threading.Event,
 ) -> Pooled:
-    hear = partial(hear_twice, n_parts=n_parts)
+    textures: dict[int, DoubleArray] = {}
+
+    def hear(owner: int, block: Tensor) -> Tensor:
+        heard = hear_twice(block, n_parts)
+        hearings = split_hearings(heard, n_parts)
+        log_mels = np.stack([hearing.log_mel.T.numpy() for hearing in hearings])
+        weights = np.stack([hearing.shares.sum(0).numpy() for hearing in hearings])
+        textures[owner] = textures.get(owner, 0.0) + texture_sums(log_mels, weights)
+        return heard
 
     def going_on(_: object) -> bool:
         return not stopped.is_set()
 
     heard = (
-        Source(n_frames, map(hear, takewhile(going_on, blocks)))
-        for n_frames, blocks in takewhile(going_on, sources)
+        Source(n_frames, map(partial(hear, owner), takewhile(going_on, blocks)))
+        for owner, (n_frames, blocks) in enumerate(takewhile(going_on, sources))
     )
     clips: dict[int, Sums] = {}
     with torch.inference_mode():
         for batch in iter_wide_batches(heard, module.n_frames, module.grid):
             windows, n_valid = batch.tensors(device)
             counted = _is_counted(batch, windows.shape[2]).to(device)
-            inside = torch.arange(windows.shape[2], device=device) < n_valid[:, None]
-            hearings = [
-                (log_mel, shares * counted) for log_mel, shares in split_hearings(windows, n_parts)
-            ]
-            maps = (
-                (feature_map, shares)
-                for log_mel, shares in hearings
+            sums = window_sums(
+                (feature_map, shares * counted)
+                for log_mel, shares in split_hearings(windows, n_parts)
                 for feature_map in module.feature_maps(log_mel, n_valid)
             )
-            sums = window_sums(maps, textures=[(*hearing, inside) for hearing in hearings])
             for i, owner in enumerate(batch.owners):
                 if owner < 0:
                     break
@@ -225,9 +230,14 @@ def _pool_group(
                     clips[owner].add(sums, i)
                 else:
                     clips[owner] = sums.window(i)
-    blocks = Sums.stack([clips[owner] for owner in range(len(clips))]).blocks()
+    owners = range(len(clips))
+    blocks = Sums.stack([clips[owner] for owner in owners]).blocks()
+    weights = [1.0] * len(blocks)
+    for sums in np.stack([textures[owner] for owner in owners], axis=1):
+        blocks += texture_blocks(sums)
+        weights += BLOCK_WEIGHTS
     rows = np.concatenate(blocks, axis=1).astype(np.float32)
-    return Pooled(rows, [block.shape[1] for block in blocks])
+    return Pooled(rows, [block.shape[1] for block in blocks], weights)
 
 
 def _is_counted(batch: Batch, width: int) -> Tensor:

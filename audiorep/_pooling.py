@@ -9,8 +9,6 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from audiorep._texture import texture_blocks, texture_sums
-
 FloatArray = npt.NDArray[np.floating[Any]]
 DoubleArray = npt.NDArray[np.float64]
 
@@ -31,20 +29,16 @@ class Sums:
         Channels of each map.
     n_parts : int
         Parts of a clip.
-    n_textures : int
-        Log-mels that are reduced as textures.
     added : ndarray of shape (..., n_sums)
         float32 of windows, float64 of clips.
         For each map: the weights of the parts (n_parts,) and of the changes (1,); the sums of the
         parts (n_parts * n_channels,), of the squares (n_channels,), and of the absolute
-        differences from one position to the next (n_channels,). Behind them, for each texture,
-        what `texture_sums` returns.
+        differences from one position to the next (n_channels,).
     maxima : ndarray of shape (..., sum(n_channels))
     """
 
     n_channels: list[int]
     n_parts: int
-    n_textures: int
     added: FloatArray
     maxima: FloatArray
 
@@ -71,12 +65,12 @@ class Sums:
         They are, for each map, the logarithm of the standard deviation, the maximum, the mean
         absolute change and the mean, each of shape (n_clips, n_channels), and the contour,
         (n_clips, n_parts * n_channels): how the mean of each part differs from that of the whole,
-        whatever the size of the difference. Then, for each texture, what `texture_blocks` returns.
+        whatever the size of the difference.
         """
         blocks = []
         n_parts = self.n_parts
         sizes = [n_parts + 1 + (n_parts + 2) * n for n in self.n_channels]
-        *of_maps, of_textures = np.split(self.added, np.cumsum(sizes), axis=1)
+        of_maps = np.split(self.added, np.cumsum(sizes)[:-1], axis=1)
         maxima = np.split(self.maxima, np.cumsum(self.n_channels)[:-1], axis=1)
         for n, added, maximum in zip(self.n_channels, of_maps, maxima, strict=True):
             cuts = np.cumsum([n_parts, 1, n_parts * n, n])
@@ -92,15 +86,11 @@ class Sums:
             contour = (contour / size).reshape(len(contour), -1)
             deviation = 0.5 * np.log(variance + _SMALL_DEVIATION**2)
             blocks += [deviation, maximum, change, mean, contour]
-        for added in np.split(of_textures, self.n_textures, axis=1) if self.n_textures else []:
-            blocks += texture_blocks(added)
         return blocks
 
 
-def window_sums(
-    maps: Iterable[tuple[Tensor, Tensor]], textures: Sequence[tuple[Tensor, Tensor, Tensor]] = ()
-) -> Sums:
-    """Reduce feature maps, and log-mels as textures, over time.
+def window_sums(maps: Iterable[tuple[Tensor, Tensor]]) -> Sums:
+    """Reduce feature maps over time.
 
     Parameters
     ----------
@@ -108,8 +98,6 @@ def window_sums(
         Each a feature map, (n_windows, n_channels, n_positions), and how much each frame counts in
         each part of its clip, (n_windows, n_parts, n_frames): zero behind the clip's end, and
         where another window has it. The number of frames is a multiple of that of positions.
-    textures : sequence of (Tensor, Tensor)
-        Each log-mels, (n_windows, n_mels, n_frames), and shares as above.
 
     Returns
     -------
@@ -141,6 +129,5 @@ def window_sums(
             torch.bmm(weight[:, None], steps.square())[:, 0],
             torch.bmm(change_weight[:, None], changes)[:, 0],
         ]
-    added += [texture_sums(log_mel, shares.sum(1), inside) for log_mel, shares, inside in textures]
     both = (torch.cat(tensors, dim=1).cpu().numpy() for tensors in (added, maxima))
-    return Sums(n_channels, parts.shape[1], len(textures), *both)
+    return Sums(n_channels, parts.shape[1], *both)

@@ -20,8 +20,8 @@ _SHORTEST = 0.05
 class ReadOut:
     """Standardise pooled statistics, rotate them to principal axes, level these, unify lengths.
 
-    Every block of statistics (one statistic of one feature map) weighs the same, however wide it
-    is. The spread along a principal axis is raised to ``1 - power``: the few directions in which
+    What a block of statistics (one statistic of one feature map) weighs does not depend on how wide
+    it is. The spread along a principal axis is raised to ``1 - power``: the few directions in which
     clips differ most no longer drown the rest. Every row is scaled to one length: unusual clips no
     longer decide where a linear classifier cuts, and with a length of 8 the default penalty of
     ``LogisticRegression`` is about right.
@@ -50,7 +50,12 @@ class ReadOut:
         self.shrinkage = shrinkage
         self.row_length = row_length
 
-    def fit(self, pooled: FloatArray, block_sizes: Sequence[int] | None = None) -> Self:
+    def fit(
+        self,
+        pooled: FloatArray,
+        block_sizes: Sequence[int] | None = None,
+        block_weights: Sequence[float] | None = None,
+    ) -> Self:
         """Learn from the training clips.
 
         Parameters
@@ -58,12 +63,16 @@ class ReadOut:
         pooled : ndarray of shape (n_clips, n_statistics)
         block_sizes : sequence of int, default=None
             Widths of the blocks, whose sum is n_statistics. None means a single block.
+        block_weights : sequence of float, default=None
+            How much each block counts. None means that all count the same.
         """
         self.mean = pooled.mean(axis=0, dtype=np.float64).astype(np.float32)
         spread = pooled.std(axis=0, dtype=np.float64)
         sizes = [pooled.shape[1]] if block_sizes is None else list(block_sizes)
         blocks = np.split(spread, np.cumsum(sizes)[:-1])
-        self.factor = np.concatenate([_block_factor(block) for block in blocks])
+        weights = [1.0] * len(sizes) if block_weights is None else block_weights
+        factors = [w * _block_factor(block) for w, block in zip(weights, blocks, strict=True)]
+        self.factor = np.concatenate(factors)
         chosen = np.linspace(0, len(pooled) - 1, min(len(pooled), _MAX_CLIPS)).astype(int)
         rows = (pooled[chosen] - self.mean) * self.factor
         variance, axes = _principal_axes(rows, self.n_features)
@@ -93,9 +102,14 @@ class ReadOut:
 
 
 def _block_factor(spread: npt.NDArray[np.float64]) -> FloatArray:
-    # A column that hardly varies holds rounding noise, which must not be blown up.
-    floor = 0.05 * spread.mean() + 1e-6
-    factor: FloatArray = (1.0 / ((spread + floor) * np.sqrt(len(spread)))).astype(np.float32)
+    """Return what brings the columns of a block to about the same size, and a row's to one.
+
+    What varies less than other columns of its block stays a little smaller than these. A block
+    that hardly varies holds rounding noise, which must not be blown up.
+    """
+    gain = 1.0 / (spread + spread.mean() + 1e-4)
+    size = np.sqrt(((gain * spread) ** 2).mean())
+    factor: FloatArray = (gain / (max(size, 0.05) * np.sqrt(len(spread)))).astype(np.float32)
     return factor
 
 

@@ -1,113 +1,183 @@
-"""What a log-mel is like as a texture: how fast its bands rise and fall, and which do together."""
+"""What a log-mel is like as a texture: how its bands rise and fall, how fast, and which together.
 
+References
+----------
+McDermott and Simoncelli, Sound Texture Perception via Statistics of the Auditory Periphery, 2011:
+variances and correlations of modulated bands are what listeners tell textures apart by.
+"""
+
+import functools
+import math
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor, nn
 
 FloatArray = npt.NDArray[np.floating[Any]]
 DoubleArray = npt.NDArray[np.float64]
 
 N_BANDS = 16  # that mel bands are averaged to, at most
-N_RATES = 6  # octaves of modulation, from changes within 2 frames to changes within 32
-_QUIET = 0.02  # nats; rates with less than this are alike
+N_WIDE_BANDS = 8  # of which one is compared with what another does later
+LAGS = (1, 2)  # steps of an octave
+N_OCTAVES = 6  # of modulation: the first from frame to frame, the last over 64 frames
+# What each block counts for beside statistics of feature maps.
+BLOCK_WEIGHTS = (1.0, 1.0, *[3.0**0.5] * (1 + len(LAGS)))
+
+_QUIET = 4e-4  # squared nats; modulation with less than this is alike
 _UNCHANGING = 0.01  # squared nats; the variance that a band has at least
+_STEPS = 1000  # that are multiplied at once: by one thread, whatever the number of threads
+_FEW_STEPS = 8.0  # from which a correlation is drawn halfway to zero
 
 
-def texture_sums(log_mel: Tensor, weight: Tensor, inside: Tensor) -> Tensor:
-    """Reduce log-mels over time to weighted sums, which those of other windows can be added to.
+def texture_sums(log_mels: FloatArray, weights: FloatArray) -> DoubleArray:
+    """Reduce log-mels over time to weighted sums, which those of other blocks can be added to.
+
+    A pyramid takes the bands apart into octaves of modulation: what a smoothed band lacks is the
+    first octave, every second step of it makes the next.
 
     Parameters
     ----------
-    log_mel : Tensor of shape (n_windows, n_mels, n_frames)
-    weight : Tensor of shape (n_windows, n_frames)
-        How much each frame counts: zero behind the clip's end, and where another window has it.
-    inside : Tensor of shape (n_windows, n_frames)
-        Which frames belong to the clip.
+    log_mels : ndarray of shape (n_hearings, n_frames, n_mels)
+        A block of a clip, as heard in several ways.
+    weights : ndarray of shape (n_hearings, n_frames)
+        How much each frame counts.
 
     Returns
     -------
-    Tensor of shape (n_windows, n_sums)
-        With ``n`` bands: the weight (1,), sums (n,) and products of two bands (n * n,); of every
-        rate weight (1,) and squared differences (n,); of what is slower, weight (1,), sums (n,)
-        and squares (n,).
+    ndarray of shape (n_hearings, n_sums)
+        With ``n`` bands and ``m`` wide bands: the weight (1,), bands (n,) and products of two
+        (n * n,); of each octave the weight (1,) and its squares (1,), products (n * n,), and for
+        each lag products of wide bands (m * m,); of the rest as of the whole.
     """
-    steps = log_mel.transpose(1, 2) @ _averages(log_mel.shape[1]).to(log_mel.device)
-    weighted = steps * weight[:, :, None]
-    sums = [
-        weight.sum(1, keepdim=True),
-        weighted.sum(1),
-        torch.bmm(weighted.transpose(1, 2), steps).flatten(1),
+    bands = np.stack([log_mel @ _averages(log_mel.shape[1], N_BANDS) for log_mel in log_mels])
+    wide = _averages(bands.shape[2], N_WIDE_BANDS)
+    sums = _sums_of_bands(bands, weights)
+    for _ in range(N_OCTAVES):
+        smooth = _smooth(bands)
+        octave = bands - smooth
+        sums += [weights.sum(1, keepdims=True), (weights**2).sum(1, keepdims=True)]
+        sums.append(_products(octave, weights))
+        octave = octave @ wide
+        sums += [_products(octave, weights, lag) for lag in LAGS]
+        bands = smooth[:, ::2]
+        # Every step counts for two.
+        even = weights[:, : weights.shape[1] // 2 * 2].reshape(len(weights), -1, 2).sum(2)
+        weights = np.concatenate((even, weights[:, even.shape[1] * 2 :]), axis=1)
+    sums += _sums_of_bands(bands, weights)
+    return np.concatenate(sums, axis=1, dtype=np.float64)
+
+
+def _sums_of_bands(bands: FloatArray, weights: FloatArray) -> list[FloatArray]:
+    return [
+        weights.sum(1, keepdims=True),
+        (weights[:, None] @ bands)[:, 0],
+        _products(bands, weights),
     ]
-    inside = inside[:, :, None].to(steps.dtype)
-    for _ in range(N_RATES):
-        slower = _smooth(steps * inside) / _smooth(inside).clamp_min(1e-6)
-        sums += [weight.sum(1, keepdim=True), _total(weight, (steps - slower).square())]
-        steps, inside = slower[:, ::2], inside[:, ::2]
-        even = nn.functional.pad(weight, (0, weight.shape[1] % 2))
-        weight = even[:, ::2] + even[:, 1::2]
-    sums += [weight.sum(1, keepdim=True), _total(weight, steps), _total(weight, steps.square())]
-    return torch.cat(sums, dim=1)
 
 
-def texture_blocks(sums: FloatArray) -> list[DoubleArray]:
+def _products(bands: FloatArray, weights: FloatArray, lag: int = 0) -> FloatArray:
+    """Return sums of products of every band and every band `lag` steps later, (n_hearings, n * n).
+
+    A pair of steps weighs the geometric mean of both.
+    """
+    n_pairs = max(0, bands.shape[1] - lag)
+    if lag:
+        weights = np.sqrt(weights[:, :n_pairs] * weights[:, lag:])
+    earlier = (bands[:, :n_pairs] * weights[:, :, None]).transpose(0, 2, 1)
+    later = bands[:, lag:]
+    total = earlier[:, :, :_STEPS] @ later[:, :_STEPS]
+    for start in range(_STEPS, n_pairs, _STEPS):
+        total += earlier[:, :, start : start + _STEPS] @ later[:, start : start + _STEPS]
+    return total.reshape(len(total), -1)
+
+
+def _smooth(bands: FloatArray) -> FloatArray:
+    """Average every step with two before and two behind it; the first and last go on."""
+    first, last = bands[:, :1], bands[:, -1:]
+    padded = np.concatenate((first, first, bands, last, last), axis=1)
+    threes = padded[:, :-2] + 2 * padded[:, 1:-1] + padded[:, 2:]
+    smooth: FloatArray = (threes[:, :-2] + 2 * threes[:, 1:-1] + threes[:, 2:]) / 16
+    return smooth
+
+
+@functools.cache
+def _averages(n: int, n_averages: int) -> npt.NDArray[np.float32]:
+    """Return what averages neighbouring bands, (n, min(n, n_averages))."""
+    n_averages = min(n, n_averages)
+    group = np.arange(n) * n_averages // n == np.arange(n_averages)[:, None]
+    return (group / group.sum(1, keepdims=True)).T.astype(np.float32)
+
+
+def texture_blocks(sums: DoubleArray) -> list[DoubleArray]:
     """Return what describes the texture of clips.
 
     Parameters
     ----------
     sums : ndarray of shape (n_clips, n_sums)
-        As `texture_sums` gives them, of all windows of each clip.
+        As `texture_sums` gives them, of all blocks of each clip.
 
     Returns
     -------
     list of ndarray
-        The logarithm of how much each band changes at each rate, and of how much it changes more
-        slowly, (n_clips, (1 + N_RATES) * n_bands); and the correlations of all pairs of bands,
-        (n_clips, n_bands * (n_bands - 1) / 2). A band that hardly changes is correlated with none.
+        With ``n`` bands and ``m`` wide bands: the logarithm of how much every band is modulated, in
+        each octave and more slowly, (n_clips, (N_OCTAVES + 1) * n); the correlations of all pairs
+        of bands, (n_clips, n * (n - 1) / 2); those of each octave side by side; and for each lag,
+        those of every wide band with every one that much later, again of each octave,
+        (n_clips, N_OCTAVES * m * m). A band that hardly changes is correlated with none, and what
+        few steps tell of a correlation counts little.
     """
-    n = _n_bands(sums.shape[1])
-    weight, total, products, *rates, slow_weight, slow, slow_squares = np.split(
-        sums, np.cumsum([1, n, n * n, *[1, n] * N_RATES, 1, n]), axis=1
-    )
-    energies = [
-        squares / np.where(of_rate > 0, of_rate, 1.0)
-        for of_rate, squares in zip(rates[::2], rates[1::2], strict=True)
+    n = next(n for n in range(1, N_BANDS + 1) if sum(_sizes(n)) == sums.shape[1])
+    parts = np.split(sums, np.cumsum(_sizes(n))[:-1], axis=1)
+    whole, rest = (_covariance(*three) for three in (parts[:3], parts[-3:]))
+    modulations, correlations = [], []
+    lagged: list[list[DoubleArray]] = [[] for _ in LAGS]
+    pairs = (slice(None), *np.triu_indices(n, 1))
+    for start in range(3, len(parts) - 3, 3 + len(LAGS)):
+        weight, squares, *products = parts[start : start + 3 + len(LAGS)]
+        # As many steps as there would be, if all of them weighed the same.
+        n_steps = (weight**2 / squares)[:, :, None]
+        trust = n_steps / (n_steps + _FEW_STEPS)
+        # An octave has no mean: what is slow is in others.
+        covariance, *later = (_square(product / weight) for product in products)
+        modulations.append(_variance(covariance))
+        correlations.append((trust * _correlation(covariance, covariance, _QUIET))[pairs])
+        group = _averages(n, N_WIDE_BANDS)
+        wide = group.T @ covariance @ group
+        for of_lag, product in zip(lagged, later, strict=True):
+            correlation = trust * _correlation(product, wide, _QUIET)
+            of_lag.append(correlation.reshape(len(sums), -1))
+    modulations.append(_variance(rest))
+    return [
+        0.5 * np.log(np.concatenate(modulations, axis=1) + _QUIET),
+        _correlation(whole, whole, _UNCHANGING)[pairs],
+        *(np.concatenate(found, axis=1) for found in (correlations, *lagged)),
     ]
-    slow_weight = np.where(slow_weight > 0, slow_weight, 1.0)
-    energies.append(np.maximum(slow_squares / slow_weight - (slow / slow_weight) ** 2, 0.0))
-    modulation = 0.5 * np.log(np.concatenate(energies, axis=1) + _QUIET**2)
+
+
+def _sizes(n: int) -> list[int]:
+    """Return the lengths of the sums that `texture_sums` puts side by side, for `n` bands."""
+    of_bands, of_lag = [1, n, n * n], min(n, N_WIDE_BANDS) ** 2
+    return [*of_bands, *[1, 1, n * n, *[of_lag] * len(LAGS)] * N_OCTAVES, *of_bands]
+
+
+def _covariance(weight: DoubleArray, total: DoubleArray, products: DoubleArray) -> DoubleArray:
     mean = total / weight
-    covariance = (products / weight).reshape(-1, n, n) - mean[:, :, None] * mean[:, None]
-    variance = np.diagonal(covariance, axis1=1, axis2=2)
-    deviation = np.sqrt(np.maximum(variance, 0.0) + _UNCHANGING)
-    first, second = np.triu_indices(n, 1)
-    correlation = covariance[:, first, second] / (deviation[:, first] * deviation[:, second])
-    return [modulation, correlation]
+    return _square(products / weight) - mean[:, :, None] * mean[:, None]
 
 
-def _total(weight: Tensor, steps: Tensor) -> Tensor:
-    return torch.bmm(weight[:, None], steps)[:, 0]
+def _square(products: DoubleArray) -> DoubleArray:
+    n = math.isqrt(products.shape[1])
+    return products.reshape(-1, n, n)
 
 
-def _smooth(steps: Tensor) -> Tensor:
-    """Average every step with two before and two behind it, (n_windows, n_steps, n_bands)."""
-    padded = nn.functional.pad(steps, (0, 0, 2, 2))
-    threes = padded[:, :-2] + 2 * padded[:, 1:-1] + padded[:, 2:]
-    return (threes[:, :-2] + 2 * threes[:, 1:-1] + threes[:, 2:]) / 16
+def _variance(covariance: DoubleArray) -> DoubleArray:
+    return np.maximum(np.diagonal(covariance, axis1=1, axis2=2), 0.0)
 
 
-def _averages(n_mels: int) -> Tensor:
-    """Return what averages neighbouring mel bands, (n_mels, n_bands)."""
-    n = min(N_BANDS, n_mels)
-    band = torch.arange(n_mels) * n // n_mels
-    one_of = nn.functional.one_hot(band, n).float()
-    return one_of / one_of.sum(0)
+def _correlation(products: DoubleArray, covariance: DoubleArray, least: float) -> DoubleArray:
+    """Return products, (n_clips, n, n), in units of deviations, each a little greater than it is.
 
-
-def _n_bands(n_sums: int) -> int:
-    """Tell from the number of sums how many bands there are."""
-    # n_sums = n * n + (N_RATES + 3) * n + N_RATES + 2
-    half = (N_RATES + 3) / 2
-    return round((half**2 + n_sums - N_RATES - 2) ** 0.5 - half)
+    The pairs of steps that are missing at a lag, at the end, count as zero.
+    """
+    deviation = np.sqrt(_variance(covariance) + least)
+    return products / (deviation[:, :, None] * deviation[:, None])
