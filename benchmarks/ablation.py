@@ -44,6 +44,7 @@ from audiorep import ContrastiveAudioEncoder, VQTransformerEncoder, _log_mels
 from audiorep._base import BaseAudioEncoder
 from audiorep._log_mels import loudness_shares
 from audiorep._readout import FloatArray, ReadOut
+from audiorep._texture import BLOCK_WEIGHTS
 from audiorep._vq_window_encoder import VQWindowEncoder
 from audiorep.augmentations import (
     BackgroundMixing,
@@ -63,8 +64,8 @@ COMMAND = "python benchmarks/ablation.py"
 FOLDS = ("2", "s2")  # one a set; the defaults were chosen by looking at others too
 
 # Blocks are pooled in this order: at each floor, of each map, logarithm of the deviation, maximum,
-# change, mean and contour; then, at each floor, modulation and correlation of log-mels.
-_FLOORS, _STATISTICS, _TEXTURES = 2, 5, 2
+# change, mean and contour; then, at each floor, those of the log-mels' texture.
+_FLOORS, _STATISTICS, _TEXTURES = 2, 5, len(BLOCK_WEIGHTS)
 
 
 # ---------------------------------------------------------------------- one training, many rows
@@ -115,9 +116,15 @@ class ChosenBlocks(ReadOut):
         self.n_maps, self.maps, self.floors = n_maps, maps, floors
         self.statistics, self.textures = statistics, textures
 
-    def fit(self, pooled: FloatArray, block_sizes: Sequence[int] | None = None) -> "ChosenBlocks":
+    def fit(
+        self,
+        pooled: FloatArray,
+        block_sizes: Sequence[int] | None = None,
+        block_weights: Sequence[float] | None = None,
+    ) -> "ChosenBlocks":
         """Learn from the chosen blocks."""
         assert block_sizes is not None
+        assert block_weights is not None
         n_of_maps = _FLOORS * self.n_maps * _STATISTICS
         assert len(block_sizes) == n_of_maps + _FLOORS * _TEXTURES
         of_maps = np.arange(n_of_maps).reshape(_FLOORS, self.n_maps, _STATISTICS)
@@ -133,7 +140,11 @@ class ChosenBlocks(ReadOut):
             chosen = np.concatenate((chosen, of_textures[floors].ravel()))
         columns = np.split(np.arange(pooled.shape[1]), np.cumsum(block_sizes)[:-1])
         self.columns: npt.NDArray[np.int64] = np.concatenate([columns[i] for i in chosen])
-        super().fit(pooled[:, self.columns], [block_sizes[i] for i in chosen])
+        super().fit(
+            pooled[:, self.columns],
+            [block_sizes[i] for i in chosen],
+            [block_weights[i] for i in chosen],
+        )
         return self
 
     def transform(self, pooled: FloatArray) -> FloatArray:
@@ -172,7 +183,7 @@ class WithoutContours(Contrastive):
 
 
 class WithoutTextures(Contrastive):
-    """No modulation and no correlation of log-mels."""
+    """Nothing of how the log-mel's bands rise and fall, and which together."""
 
     _read_out: ClassVar[dict[str, Any]] = {"textures": False}
 

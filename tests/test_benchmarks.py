@@ -401,7 +401,7 @@ def test_variants_change_what_they_say(ablation, fitted_rows):
 
     every = columns("contrastive")
     assert columns("low floor alone") == columns("raised floor alone") == every // 2
-    of_textures = 2 * (7 * 16 + 16 * 15 // 2)
+    of_textures = 2 * (7 * 16 + 7 * (16 * 15 // 2) + 2 * 6 * 8 * 8)
     assert columns("without textures") == every - of_textures
     # Of ten columns, six are of contours.
     assert columns("without contours") == (every - of_textures) * 4 // 10 + of_textures

@@ -14,6 +14,7 @@ import torch
 from audiorep import ContrastiveAudioEncoder, VQTransformerEncoder
 from audiorep._embedding import Source, _groups, pool_clips
 from audiorep._log_mels import hear_twice, level, split_hearings
+from audiorep._texture import BLOCK_WEIGHTS, texture_blocks, texture_sums
 from audiorep.evaluation import SupervisedAudioClassifier
 from audiorep.nn import WindowEncoder
 
@@ -43,12 +44,20 @@ def weighted_statistics(log_mel, shares):
     x, w = log_mel.double().numpy(), shares.double().numpy()
     whole = w.sum(0)
     mean = np.average(x, axis=1, weights=whole)
+    contour = np.stack([np.average(x, axis=1, weights=part) for part in w]) - mean
+    contour /= np.sqrt((contour**2).mean(axis=1, keepdims=True) + 0.08**2)
     return [
-        np.sqrt(np.average((x.T - mean) ** 2, axis=0, weights=whole)),
+        0.5 * np.log(np.average((x.T - mean) ** 2, axis=0, weights=whole) + 0.01),
         x.max(1),
         np.average(np.abs(np.diff(x)), axis=1, weights=np.sqrt(whole[1:] * whole[:-1])),
-        np.concatenate([np.average(x, axis=1, weights=part) for part in w]),
+        mean,
+        contour.ravel(),
     ]
+
+
+def texture_of(log_mel, shares):
+    sums = texture_sums(log_mel.T.numpy()[None], shares.sum(0).numpy()[None])
+    return [block[0] for block in texture_blocks(sums)]
 
 
 def test_blocks_are_those_of_the_lower_floor_then_of_the_raised_map_by_map():
@@ -63,8 +72,14 @@ def test_blocks_are_those_of_the_lower_floor_then_of_the_raised_map_by_map():
         for feature_map in (log_mel, -log_mel)
         for block in weighted_statistics(feature_map, shares)
     ]
-    assert pooled.block_sizes == [3, 3, 3, 6] * 4
-    np.testing.assert_allclose(pooled.rows[0], np.concatenate(expected), atol=1e-4)
+    n_of_maps = sum(map(len, expected))
+    expected += [block for hearing in (low, raised) for block in texture_of(*hearing)]
+    assert pooled.block_sizes == [len(block) for block in expected]
+    assert pooled.block_sizes[:20] == [3, 3, 3, 3, 6] * 4
+    assert pooled.block_weights == [1.0] * 20 + 2 * list(BLOCK_WEIGHTS)
+    found = pooled.rows[0]
+    np.testing.assert_allclose(found[:n_of_maps], np.concatenate(expected[:20]), atol=1e-4)
+    np.testing.assert_allclose(found[n_of_maps:], np.concatenate(expected[20:]), atol=1e-5)
 
 
 def test_floor_and_parts_are_those_of_a_block_not_of_the_clip_or_a_window():
@@ -72,11 +87,12 @@ def test_floor_and_parts_are_those_of_a_block_not_of_the_clip_or_a_window():
     fading, quiet = levelled(32), levelled(32, seed=1) - 12  # 12 nats are 52 dB
     fading[:, 16:] -= 12
     pooled = pool_clips(TwoMaps(), [Source(64, iter([fading, quiet]))], CPU, n_parts=2)
-    raised_parts = pooled.rows[0, pooled.rows.shape[1] // 2 :][9:15]
+    raised_mean, raised_contour = np.split(pooled.rows[0], np.cumsum(pooled.block_sizes))[13:15]
     hearings = [split_hearings(hear_twice(block, 2), 2)[1] for block in (fading, quiet)]
     log_mel, shares = (torch.cat(rows, dim=1) for rows in zip(*hearings, strict=True))
-    expected = weighted_statistics(log_mel, shares)[3]
-    np.testing.assert_allclose(raised_parts, expected, atol=1e-4)
+    *_, mean, contour = weighted_statistics(log_mel, shares)
+    np.testing.assert_allclose(raised_mean, mean, atol=1e-4)
+    np.testing.assert_allclose(raised_contour, contour, atol=1e-3)
 
 
 @pytest.mark.parametrize("n_frames", [5, 15, 17, 33, 40])
@@ -85,9 +101,22 @@ def test_every_frame_counts_once_whatever_the_length(n_frames):
     clip = levelled(n_frames)
     pooled = pool_clips(TwoMaps(), [Source(n_frames, [clip])], CPU, n_parts=1)
     low, _ = split_hearings(hear_twice(clip, n_parts=1), n_parts=1)
-    std, maximum, _, mean = weighted_statistics(*low)
-    np.testing.assert_allclose(pooled.rows[0, :6], np.concatenate((std, maximum)), atol=1e-4)
+    deviation, maximum, _, mean, _ = weighted_statistics(*low)
+    np.testing.assert_allclose(pooled.rows[0, :6], np.concatenate((deviation, maximum)), atol=1e-4)
     np.testing.assert_allclose(pooled.rows[0, 9:12], mean, atol=1e-4)
+
+
+def test_textures_of_blocks_are_added():
+    """A long clip comes in blocks, and none is forgotten or counted twice."""
+    blocks = [levelled(64), levelled(48, seed=1), levelled(33, seed=2)]
+    pooled = pool_clips(TwoMaps(), [Source(145, iter(blocks))], CPU, n_parts=2)
+    hearings = [split_hearings(hear_twice(block, 2), 2)[1] for block in blocks]
+    sums = sum(
+        texture_sums(log_mel.T.numpy()[None], shares.sum(0).numpy()[None])
+        for log_mel, shares in hearings
+    )
+    expected = np.concatenate(texture_blocks(sums), axis=1)[0]
+    np.testing.assert_allclose(pooled.rows[0, -len(expected) :], expected, atol=1e-5)
 
 
 class Listener(TwoMaps):

@@ -6,7 +6,6 @@ import torch
 
 from audiorep._log_mels import iter_windows
 from audiorep._pooling import Sums, window_sums
-from audiorep._texture import texture_blocks, texture_sums
 
 
 def random(*shape, seed=0):
@@ -114,17 +113,3 @@ def test_several_maps_are_reduced_side_by_side():
     assert len(together) == len(one_by_one) == 10
     for a, b in zip(together, one_by_one, strict=True):
         np.testing.assert_array_equal(a, b)
-
-
-def test_textures_come_behind_the_maps():
-    log_mel, shares = random(2, 8, 12), random(2, 3, 12, seed=1).abs()
-    inside = torch.ones(2, 12, dtype=torch.bool)
-    alone = window_sums([(log_mel, shares)]).blocks()
-    *of_map, modulation, correlation = window_sums(
-        [(log_mel, shares)], textures=[(log_mel, shares, inside)]
-    ).blocks()
-    for a, b in zip(alone, of_map, strict=True):
-        np.testing.assert_array_equal(a, b)
-    expected = texture_blocks(texture_sums(log_mel, shares.sum(1), inside).double().numpy())
-    np.testing.assert_allclose(modulation, expected[0], atol=1e-3)
-    np.testing.assert_allclose(correlation, expected[1], atol=1e-5)

@@ -95,3 +95,33 @@ def test_equal_clips_give_finite_features():
     readout = ReadOut().fit(x)
     assert np.isfinite(readout.transform(x)).all()
     assert np.isfinite(readout.transform(x + 1)).all()
+
+
+def test_a_block_counts_as_its_weight_says():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(500, 60)).astype(np.float32)
+    readout = ReadOut(power=0.0).fit(x, [20, 40], [1.0, 3.0])
+    rows = (x - readout.mean) * readout.factor
+    first, second = (np.sqrt((part**2).sum(1).mean()) for part in (rows[:, :20], rows[:, 20:]))
+    assert second / first == pytest.approx(3.0, rel=0.05)
+    plain = ReadOut(power=0.0).fit(x, [20, 40])
+    np.testing.assert_allclose(readout.factor[20:], 3 * plain.factor[20:], rtol=1e-5)
+
+
+def test_what_varies_less_than_the_rest_of_its_block_counts_less():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(500, 3)).astype(np.float32) * np.array([1.0, 0.3, 0.01], np.float32)
+    readout = ReadOut().fit(x)
+    strong, weak, still = ((x - readout.mean) * readout.factor).std(axis=0)
+    assert strong > weak > still
+    assert weak / strong > 0.3 * 1.5  # but more than it did
+    assert still / strong < 0.05
+
+
+def test_a_block_of_rounding_noise_stays_small():
+    rng = np.random.default_rng(0)
+    noise = 1e-7 * rng.normal(size=(500, 20))
+    x = np.concatenate((rng.normal(size=(500, 20)), 1 + noise), axis=1).astype(np.float32)
+    readout = ReadOut().fit(x, [20, 20])
+    rows = (x - readout.mean) * readout.factor
+    assert rows[:, 20:].std() < 0.05 * rows[:, :20].std()
