@@ -114,14 +114,15 @@ class Pooled(NamedTuple):
     """Statistics over time of clips."""
 
     rows: FloatArray  # (n_clips, n_statistics)
-    block_sizes: list[int]  # of statistics: of each depth at the lower floor, then at the raised
+    # Width of each statistic: of each depth, first at the lower floor, then of the textures.
+    block_sizes: list[int]
     block_weights: list[float]  # how much each block counts
 
 
 def pool_clips(
     module: WindowEncoder, sources: Iterable[Source], device: torch.device, n_parts: int
 ) -> Pooled:
-    """Return the statistics over time of every clip's feature maps.
+    """Return the statistics over time of every clip's feature maps, and of its log-mel's texture.
 
     The module hears every clip twice; see `hear_twice`. Windows are twice as wide as those of
     training, where a clip is longer than these: at the edge of a window, a map misses what is
@@ -232,12 +233,12 @@ def _pool_group(
                     clips[owner] = sums.window(i)
     owners = range(len(clips))
     blocks = Sums.stack([clips[owner] for owner in owners]).blocks()
-    weights = [1.0] * len(blocks)
-    for sums in np.stack([textures[owner] for owner in owners], axis=1):
-        blocks += texture_blocks(sums)
-        weights += BLOCK_WEIGHTS
+    block_weights = [1.0] * len(blocks)
+    for of_hearing in np.stack([textures[owner] for owner in owners], axis=1):
+        blocks += texture_blocks(of_hearing)
+        block_weights += BLOCK_WEIGHTS
     rows = np.concatenate(blocks, axis=1).astype(np.float32)
-    return Pooled(rows, [block.shape[1] for block in blocks], weights)
+    return Pooled(rows, [block.shape[1] for block in blocks], block_weights)
 
 
 def _is_counted(batch: Batch, width: int) -> Tensor:

@@ -15,6 +15,8 @@ _ROWS = 32
 # A row shorter than this, relative to the training clips, is next to the mean clip: its direction
 # is rounding noise, and it stays short.
 _SHORTEST = 0.05
+# Statistics are about one; a spread far below this is rounding noise.
+_HARDLY = 1e-3
 
 
 class ReadOut:
@@ -102,14 +104,18 @@ class ReadOut:
 
 
 def _block_factor(spread: npt.NDArray[np.float64]) -> FloatArray:
-    """Return what brings the columns of a block to about the same size, and a row's to one.
+    """Return what brings the columns of a block to about the same size.
 
-    What varies less than other columns of its block stays a little smaller than these. A block
-    that hardly varies holds rounding noise, which must not be blown up.
+    The mean squared length of a row of the block is then one. What varies less than other columns
+    stays a little smaller than these. Rounding noise, of a block that hardly varies, is not blown
+    up.
     """
-    gain = 1.0 / (spread + spread.mean() + 1e-4)
-    size = np.sqrt(((gain * spread) ** 2).mean())
-    factor: FloatArray = (gain / (max(size, 0.05) * np.sqrt(len(spread)))).astype(np.float32)
+    typical = spread.mean()
+    relative = spread / (spread + typical + 1e-30)
+    size = max(np.sqrt((relative**2).mean()), 1e-3)
+    factor: FloatArray = (
+        1.0 / ((spread + typical + _HARDLY) * size * np.sqrt(len(spread)))
+    ).astype(np.float32)
     return factor
 
 

@@ -24,9 +24,11 @@ N_OCTAVES = 6  # of modulation: the first from frame to frame, the last over 64 
 BLOCK_WEIGHTS = (1.0, 1.0, *[3.0**0.5] * (1 + len(LAGS)))
 
 _QUIET = 4e-4  # squared nats; modulation with less than this is alike
-_UNCHANGING = 0.01  # squared nats; the variance that a band has at least
-_STEPS = 1000  # that are multiplied at once: by one thread, whatever the number of threads
-_FEW_STEPS = 8.0  # from which a correlation is drawn halfway to zero
+_UNCHANGING = 0.01  # squared nats; added to the variance of a band
+# Products that BLAS is asked for at once. Up to 2^18 it works with one thread, whatever it may use:
+# more would wait for each other, and round differently by how many there are.
+_MOST_PRODUCTS = 256_000
+_FEW_STEPS = 8.0  # with which a correlation is drawn halfway to zero
 
 
 def texture_sums(log_mels: FloatArray, weights: FloatArray) -> DoubleArray:
@@ -49,18 +51,18 @@ def texture_sums(log_mels: FloatArray, weights: FloatArray) -> DoubleArray:
         (n * n,); of each octave the weight (1,) and its squares (1,), products (n * n,), and for
         each lag products of wide bands (m * m,); of the rest as of the whole.
     """
-    bands = np.stack([log_mel @ _averages(log_mel.shape[1], N_BANDS) for log_mel in log_mels])
+    bands: FloatArray = _times(log_mels, _averages(log_mels.shape[2], N_BANDS))
     wide = _averages(bands.shape[2], N_WIDE_BANDS)
-    sums = _sums_of_bands(bands, weights)
+    sums: list[FloatArray] = _sums_of_bands(bands, weights)
     for _ in range(N_OCTAVES):
         smooth = _smooth(bands)
         octave = bands - smooth
         sums += [weights.sum(1, keepdims=True), (weights**2).sum(1, keepdims=True)]
         sums.append(_products(octave, weights))
-        octave = octave @ wide
-        sums += [_products(octave, weights, lag) for lag in LAGS]
+        grouped = _times(octave, wide)
+        sums += [_products(grouped, weights, lag) for lag in LAGS]
         bands = smooth[:, ::2]
-        # Every step counts for two.
+        # Every step counts for two, but an odd last one.
         even = weights[:, : weights.shape[1] // 2 * 2].reshape(len(weights), -1, 2).sum(2)
         weights = np.concatenate((even, weights[:, even.shape[1] * 2 :]), axis=1)
     sums += _sums_of_bands(bands, weights)
@@ -68,11 +70,23 @@ def texture_sums(log_mels: FloatArray, weights: FloatArray) -> DoubleArray:
 
 
 def _sums_of_bands(bands: FloatArray, weights: FloatArray) -> list[FloatArray]:
+    # Bands may be far from zero, and change little: single precision would be too coarse.
+    exact, weights = bands.astype(np.float64), weights.astype(np.float64)
     return [
         weights.sum(1, keepdims=True),
-        (weights[:, None] @ bands)[:, 0],
-        _products(bands, weights),
+        (exact * weights[:, :, None]).sum(1),
+        _products(exact, weights),
     ]
+
+
+def _times(bands: FloatArray, group: FloatArray) -> FloatArray:
+    """Return averages of bands, (n_hearings, n_steps, n_averages)."""
+    averages = np.empty((*bands.shape[:2], group.shape[1]), bands.dtype)
+    step = _MOST_PRODUCTS // group.size
+    for start in range(0, bands.shape[1], step):
+        end = start + step
+        np.matmul(bands[:, start:end], group, out=averages[:, start:end])
+    return averages
 
 
 def _products(bands: FloatArray, weights: FloatArray, lag: int = 0) -> FloatArray:
@@ -85,14 +99,15 @@ def _products(bands: FloatArray, weights: FloatArray, lag: int = 0) -> FloatArra
         weights = np.sqrt(weights[:, :n_pairs] * weights[:, lag:])
     earlier = (bands[:, :n_pairs] * weights[:, :, None]).transpose(0, 2, 1)
     later = bands[:, lag:]
-    total = earlier[:, :, :_STEPS] @ later[:, :_STEPS]
-    for start in range(_STEPS, n_pairs, _STEPS):
-        total += earlier[:, :, start : start + _STEPS] @ later[:, start : start + _STEPS]
+    step = _MOST_PRODUCTS // bands.shape[2] ** 2
+    total = earlier[:, :, :step] @ later[:, :step]
+    for start in range(step, n_pairs, step):
+        total += earlier[:, :, start : start + step] @ later[:, start : start + step]
     return total.reshape(len(total), -1)
 
 
 def _smooth(bands: FloatArray) -> FloatArray:
-    """Average every step with two before and two behind it; the first and last go on."""
+    """Average five steps around every one, by 1, 4, 6, 4 and 1; the first and last go on."""
     first, last = bands[:, :1], bands[:, -1:]
     padded = np.concatenate((first, first, bands, last, last), axis=1)
     threes = padded[:, :-2] + 2 * padded[:, 1:-1] + padded[:, 2:]
@@ -124,7 +139,7 @@ def texture_blocks(sums: DoubleArray) -> list[DoubleArray]:
         of bands, (n_clips, n * (n - 1) / 2); those of each octave side by side; and for each lag,
         those of every wide band with every one that much later, again of each octave,
         (n_clips, N_OCTAVES * m * m). A band that hardly changes is correlated with none, and what
-        few steps tell of a correlation counts little.
+        few steps of an octave tell of a correlation counts little.
     """
     n = next(n for n in range(1, N_BANDS + 1) if sum(_sizes(n)) == sums.shape[1])
     parts = np.split(sums, np.cumsum(_sizes(n))[:-1], axis=1)

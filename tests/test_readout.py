@@ -118,9 +118,10 @@ def test_what_varies_less_than_the_rest_of_its_block_counts_less():
     assert still / strong < 0.05
 
 
-def test_a_block_of_rounding_noise_stays_small():
+@pytest.mark.parametrize("size", [1e-7, 1e-6, 1e-5])
+def test_a_block_of_rounding_noise_stays_small(size):
     rng = np.random.default_rng(0)
-    noise = 1e-7 * rng.normal(size=(500, 20))
+    noise = size * rng.normal(size=(500, 20))
     x = np.concatenate((rng.normal(size=(500, 20)), 1 + noise), axis=1).astype(np.float32)
     readout = ReadOut().fit(x, [20, 20])
     rows = (x - readout.mean) * readout.factor
