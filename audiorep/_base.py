@@ -244,7 +244,7 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseAu
     (`_train`); all else is here.
     """
 
-    # Parts of a clip (or of its minutes, where it is longer), equally loud, of which contours are made.
+    # Parts of a clip (or of its minutes, where it is longer), equally loud; contours are theirs.
     _n_parts: ClassVar[int] = 6
 
     @abstractmethod
