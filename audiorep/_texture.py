@@ -147,6 +147,7 @@ def texture_blocks(sums: DoubleArray) -> list[DoubleArray]:
     modulations, correlations = [], []
     lagged: list[list[DoubleArray]] = [[] for _ in LAGS]
     pairs = (slice(None), *np.triu_indices(n, 1))
+    group = _averages(n, N_WIDE_BANDS)
     for start in range(3, len(parts) - 3, 3 + len(LAGS)):
         weight, squares, *products = parts[start : start + 3 + len(LAGS)]
         # As many steps as there would be, if all of them weighed the same.
@@ -156,7 +157,6 @@ def texture_blocks(sums: DoubleArray) -> list[DoubleArray]:
         covariance, *later = (_square(product / weight) for product in products)
         modulations.append(_variance(covariance))
         correlations.append((trust * _correlation(covariance, covariance, _QUIET))[pairs])
-        group = _averages(n, N_WIDE_BANDS)
         wide = group.T @ covariance @ group
         for of_lag, product in zip(lagged, later, strict=True):
             correlation = trust * _correlation(product, wide, _QUIET)

@@ -28,10 +28,10 @@ def texture(log_mel, weight=None):
     return modulation.reshape(N_OCTAVES + 1, -1), correlation, *octaves
 
 
-def trembling(rate, n_frames=384, phase=0.0):
+def trembling(rate, n_frames=384):
     """Go up and down `rate` times per second."""
     time = np.arange(n_frames) / FRAME_RATE
-    return np.sin(2 * np.pi * (rate * time - phase)).astype(np.float32)
+    return np.sin(2 * np.pi * rate * time).astype(np.float32)
 
 
 def test_fast_modulation_is_in_the_first_octaves_and_slow_in_the_last():
@@ -120,8 +120,7 @@ def test_any_length(n_frames):
 
 def test_few_steps_tell_little_of_a_correlation():
     """Two frames are always correlated, one way or the other."""
-    largest = [np.abs(texture(5 * random(n))[2][0]).max() for n in (2, 8, 32)]
-    assert largest[0] < 0.25
+    assert np.abs(texture(5 * random(2))[2][0]).max() < 0.25
     two, many = (np.abs(texture(np.repeat(random(n, 1), 16, 1))[2][0]).min() for n in (2, 200))
     assert two < 0.25 < 0.9 < many
 
