@@ -98,10 +98,15 @@ def _cpu_name(capabilities: Mapping[str, Any]) -> str:
 
 
 def autocast(dtype: torch.dtype, device: torch.device) -> AbstractContextManager[object]:
-    """Return the context in which matrix products are computed in `dtype`."""
+    """Return the context in which matrix products are computed in `dtype`.
+
+    Weights are converted anew at each use: torch would keep what it converted until the outermost
+    autocast ends, be that one that switches a caller's off for a whole fit, and train on weights
+    that never change.
+    """
     if dtype == torch.float32:
         return nullcontext()
-    return torch.autocast(device.type, dtype)
+    return torch.autocast(device.type, dtype, cache_enabled=False)
 
 
 def n_training_steps(

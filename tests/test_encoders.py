@@ -519,11 +519,24 @@ def test_silence_is_no_reason_to_fail(encoder):
     assert np.isfinite(features).all()
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+PRECISIONS = ["float32", "bfloat16"]
+FIRST, LAST = slice(5), slice(-5, None)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
 def test_precision(encoder, waveforms, precision):
     features = encoder.set_params(precision=precision).fit_transform(waveforms)
     assert np.isfinite(features).all()
     assert all(p.dtype == torch.float32 for p in encoder.module_.parameters())
+
+
+def test_bfloat16_learns_as_float32_does(encoder):
+    notes = make_instrument_notes(24, random_state=0)
+    encoder.set_params(n_epochs=40, device="cpu")
+    curves = [encoder.set_params(precision=p).fit(notes.data).loss_curve_ for p in PRECISIONS]
+    start, end = (np.array([np.mean(curve[part]) for curve in curves]) for part in (FIRST, LAST))
+    assert (end < start).all()
+    np.testing.assert_allclose((start - end)[1], (start - end)[0], rtol=0.15)
 
 
 @pytest.mark.gpu
