@@ -360,7 +360,8 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseAu
         ndarray of shape (n_clips, n_features_out)
             float32, standardised with the statistics of the clips that were fitted, and scaled to
             one length, so that ``LogisticRegression()`` does well with its defaults; a clip that is
-            next to their mean has a shorter row. A clip's row depends on that clip alone.
+            next to their mean has a shorter row. A clip's row depends on that clip alone; on a GPU,
+            its last digits may depend on what is beside it.
 
         Raises
         ------
