@@ -15,10 +15,12 @@ import pytest
 import soundfile
 import torch
 from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
 
 from audiorep import ContrastiveAudioEncoder, VQTransformerEncoder
 from audiorep._log_mels import LogMels
 from audiorep.datasets import make_instrument_notes
+from audiorep.evaluation import SupervisedAudioClassifier
 from audiorep.evaluation._store import describe
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -385,12 +387,12 @@ def test_every_row_differs_from_the_others_and_can_be_asked_for(ablation):
 @pytest.fixture(scope="module")
 def fitted_rows(ablation):
     """Every row, fitted without training on the same clips."""
-    clips = make_instrument_notes(8, duration=0.2, random_state=0).data
+    notes = make_instrument_notes(8, duration=0.2, random_state=0)
     small = {"contrastive": {"width": 4}, "VQ": {"width": 64, "n_codes": 16, "n_layers": 2}}
     return {
         name: clone(row)
         .set_params(n_epochs=0, random_state=0, **small["VQ" if "VQ" in name else "contrastive"])
-        .fit(clips)
+        .fit(notes.data, notes.target)
         for name, row in ablation.entries().items()
     }
 
@@ -439,17 +441,19 @@ def test_the_row_of_the_defaults_equals_the_encoder(fitted_rows, row, kind):
 def test_rows_that_differ_in_the_read_out_alone_share_one_training(ablation, monkeypatch):
     trained = []
 
+    rows = script("_ablation_rows")
+
     def train(encoder, training_set, settings, train):
         trained.append(type(encoder).__name__)
         return encoder._build(settings), {"loss": []}
 
-    monkeypatch.setattr(ablation.BaseAudioEncoder, "_trained", train)
-    monkeypatch.setattr(ablation, "_TRAINED", {})
+    monkeypatch.setattr(rows.BaseAudioEncoder, "_trained", train)
+    monkeypatch.setattr(rows, "_TRAINED", {})
     clips = make_instrument_notes(8, duration=0.2, random_state=0).data
     for name in ("contrastive", "deepest stage alone", "without contours"):
         clone(ablation.entries()[name]).set_params(width=4, random_state=0).fit(clips)
     assert trained == ["Contrastive"]
-    others = [name for name in ablation.contrastive_entries() if name.startswith(("with", "crop"))]
+    others = [name for name in rows.contrastive_entries() if name.startswith(("with", "crop"))]
     others = [name for name in others if name not in ("without contours", "without textures")]
     for name in others:
         clone(ablation.entries()[name]).set_params(width=4, random_state=0).fit(clips)
@@ -457,6 +461,23 @@ def test_rows_that_differ_in_the_read_out_alone_share_one_training(ablation, mon
     clone(ablation.entries()["contrastive"]).set_params(width=4, random_state=1).fit(clips)
     clone(ablation.entries()["contrastive"]).set_params(width=4, random_state=0).fit(clips[:7])
     assert len(trained) == 3 + len(others)
+
+
+def test_labels_train_the_network_and_the_read_out_stays(ablation):
+    notes = make_instrument_notes(12, duration=0.2, random_state=0)
+    small = {"n_epochs": 2, "width": 4, "random_state": 0}
+    row = clone(ablation.entries()["trained with all labels"]).set_params(**small)
+    supervised = SupervisedAudioClassifier(**small).fit(notes.data, notes.target)
+    row.fit(notes.data, notes.target)
+    weights = row.module_.state_dict()
+    assert {f"head.{name}" for name in supervised.module_.head.state_dict()} == (
+        supervised.module_.state_dict().keys() - weights.keys()
+    )
+    for name, tensor in weights.items():
+        assert tensor.equal(supervised.module_.state_dict()[name])
+    rows, probe = row.transform(notes.data), LogisticRegression()
+    expected = probe.fit(rows, notes.target).predict(rows)
+    np.testing.assert_array_equal(row.predict(notes.data), expected)
 
 
 def test_an_ablation_is_stored(ablation, folder, tmp_path, monkeypatch):
