@@ -23,7 +23,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from audiorep._clips import Clips, check_clips
-from audiorep._dtype import float32_by_default, without_autocast
+from audiorep._dtype import float32_by_default, undisturbed
 from audiorep._embedding import FloatArray, Pooled, Source, clip_frames, pool_clips
 from audiorep._log_mels import LogMels, levelled_blocks
 from audiorep._readout import ReadOut
@@ -118,7 +118,8 @@ class BaseAudioEstimator(BaseEstimator):
         device = resolve_device(self.device)
         dtype = resolve_precision(self.precision, device)
         settings = {
-            name: getattr(self, name) for name in ("sample_rate", "n_fft", "hop_length", "n_mels")
+            name: int(getattr(self, name))
+            for name in ("sample_rate", "n_fft", "hop_length", "n_mels")
         }
         log_mels, used = self._read(clips, LogMel(**settings), every_clip)
         return TrainingSet(log_mels, used, settings, device, dtype)
@@ -132,7 +133,7 @@ class BaseAudioEstimator(BaseEstimator):
         """Build the module that `settings` describes, and let `train` train it."""
         log_mels, device = training_set.log_mels, training_set.device
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
-        with seeded(seed):
+        with seeded(seed, device):
             module = self._build(settings).to(device)
             history = train(module, log_mels.to(device), device, training_set.dtype)
         log_mels.to(torch.device("cpu"))
@@ -228,10 +229,10 @@ class BaseAudioEstimator(BaseEstimator):
             )
         if "module_" in state:
             state = dict(state)
-            with float32_by_default():
+            with float32_by_default(), undisturbed():
                 module = self._build(state["_module_settings"])
-            # Copied, for joblib may have mapped the arrays from a file that must not change.
-            weights = {name: torch.tensor(array) for name, array in state["module_"].items()}
+                # Copied, for joblib may have mapped the arrays from a file that must not change.
+                weights = {name: torch.tensor(array) for name, array in state["module_"].items()}
             module.load_state_dict(weights)
             state["module_"] = module.eval().requires_grad_(False)
         super().__setstate__(state)
@@ -291,7 +292,7 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseAu
         FileNotFoundError
             When a file does not exist.
         """
-        with self._unchanged_by_failure(), without_autocast():
+        with self._unchanged_by_failure(), undisturbed():
             self._fit(X)
         return self
 
@@ -311,7 +312,7 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseAu
         ndarray of shape (n_clips, n_features_out)
             The same as ``fit(X).transform(X)``.
         """
-        with self._unchanged_by_failure(), without_autocast():
+        with self._unchanged_by_failure(), undisturbed():
             pooled = self._fit(X, every_clip=True)
         return self.readout_.transform(pooled.rows)
 
@@ -343,7 +344,7 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseAu
 
     # ------------------------------------------------------------------ transform
 
-    @without_autocast()
+    @undisturbed()
     def transform(self, X: Any) -> FloatArray:
         """Return the features of clips.
 
@@ -376,7 +377,7 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseAu
         pooled = self._pool(self.module_, self._sources(X), device)
         return self.readout_.transform(pooled.rows)
 
-    @without_autocast()
+    @undisturbed()
     def transform_frames(self, X: Any) -> tuple[list[FloatArray], list[FloatArray]]:
         """Return features over time: the deepest feature map.
 

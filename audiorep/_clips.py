@@ -221,7 +221,7 @@ def check_clips(
             ensure_min_samples=min_clips,
             reset=reset,
         )
-        return Clips(list(rows), sample_rate)
+        return Clips(list(rows), int(sample_rate))
     if reset:
         for attribute in ("n_features_in_", "feature_names_in_"):
             estimator.__dict__.pop(attribute, None)
@@ -230,7 +230,7 @@ def check_clips(
             f"Found {len(items)} clip(s) (n_samples={len(items)}) while a minimum of {min_clips} "
             f"is required by {type(estimator).__name__}."
         )
-    return Clips(items, sample_rate)
+    return Clips(items, int(sample_rate))
 
 
 def _block_length(n_timesteps: int, sample_rate: int) -> int:

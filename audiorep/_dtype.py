@@ -1,7 +1,7 @@
-"""Float32, whatever the caller lets torch make and compute in."""
+"""Float32 on the processor, whatever the caller lets torch make and compute in, and where."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import torch
 
@@ -21,10 +21,16 @@ def float32_by_default() -> Iterator[None]:
 
 
 @contextmanager
-def without_autocast() -> Iterator[None]:
-    """Let a caller's autocast have no effect in the block, or in what this decorates.
+def undisturbed() -> Iterator[None]:
+    """Let a caller's autocast and default device have no effect in the block, or in what this
+    decorates.
 
-    It would reach log-mels in half precision, which it does not know, and backward passes.
+    Autocast would reach log-mels in half precision, which it does not know, and backward passes;
+    a default device would put what is made in passing elsewhere than the rest.
     """
-    with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
+    with ExitStack() as stack:
+        for kind in ("cpu", "cuda"):
+            stack.enter_context(torch.autocast(kind, enabled=False))
+        if torch.get_default_device().type != "cpu":  # else not, for it slows every call a little
+            stack.enter_context(torch.device("cpu"))
         yield

@@ -6,7 +6,8 @@ import torch
 from sklearn.cluster import MiniBatchKMeans
 from torch import Tensor
 
-from audiorep._training import Objective, autocast, train
+from audiorep._dtype import undisturbed
+from audiorep._training import Objective, train
 from audiorep.nn._patches import PatchAutoencoder, patchify, unpatchify, valid_steps
 
 # k-means sees at most this many patches per code: more do not move its centres.
@@ -108,12 +109,14 @@ class PatchTokenizer(Objective):
         """
         return self.autoencoder.encode(self._patches(log_mel))
 
+    @undisturbed()
     def quantize(self, bottleneck: Tensor) -> Tensor:
         """Return the nearest code of vectors of shape (..., bottleneck_dim)."""
         # The squared distance, less the vector's own square, which is the same for all codes.
         distance = self.codebook.square().sum(1) - 2 * bottleneck.float() @ self.codebook.T
         return distance.masked_fill(~self.in_use, torch.inf).argmin(-1)
 
+    @undisturbed()  # in bfloat16, many patches would be next to another code
     def encode(self, log_mel: Tensor) -> Tensor:
         """Turn log-mels into codes.
 
@@ -187,20 +190,17 @@ class PatchTokenizer(Objective):
             progress=progress,
         )
         self.requires_grad_(False)
-        vectors = self._collect(batches, len(self.codebook) * _PATCHES_PER_CODE, dtype)
+        vectors = self._collect(batches, len(self.codebook) * _PATCHES_PER_CODE)
         self._place_codes(vectors)
         return history["loss"]
 
     @torch.no_grad()
-    def _collect(
-        self, batches: Iterator[tuple[Tensor, Tensor]], n_vectors: int, dtype: torch.dtype
-    ) -> Tensor:
+    def _collect(self, batches: Iterator[tuple[Tensor, Tensor]], n_vectors: int) -> Tensor:
         """Return bottleneck vectors of at least `n_vectors` patches."""
         vectors: list[Tensor] = []
         while sum(map(len, vectors)) < n_vectors:
             patches = self._valid_patches(*next(batches))
-            with autocast(dtype, patches.device):
-                vectors.append(self.autoencoder.encode(patches).float())
+            vectors.append(self.autoencoder.encode(patches))
         return torch.cat(vectors)[:n_vectors]
 
     def _place_codes(self, vectors: Tensor) -> None:

@@ -24,22 +24,28 @@ _RANDOM_LOCK = threading.RLock()
 
 
 @contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Seed torch inside the block and leave the caller's random state as it was.
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed torch inside the block, on the processor and on `device`.
+
+    The caller's random state is left as it was. Other devices are not touched: that alone would
+    take memory on them, and fail where they are full, or in a forked process.
 
     Gradients are computed in it, whether the caller has switched them off or not, and new tensors
     are float32, whatever the caller's default is.
     """
-    # torch.manual_seed reaches every GPU, so the state of all of them is kept.
-    devices = range(torch.cuda.device_count())
+    on_gpu = device.type == "cuda"
     with (
         _RANDOM_LOCK,
-        torch.random.fork_rng(devices=devices),
+        torch.random.fork_rng(devices=[device.index] if on_gpu else []),
         torch.inference_mode(False),
         torch.enable_grad(),
         float32_by_default(),
     ):
-        torch.manual_seed(seed)
+        # torch.manual_seed would reach all devices.
+        torch.default_generator.manual_seed(seed)
+        if on_gpu:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
         yield
 
 

@@ -103,7 +103,9 @@ class CodeChoice:
             logits = logits.masked_fill(logits < least, -torch.inf)
         # The largest of logits with Gumbel noise is a draw from their softmax. The noise is made
         # on the CPU, so that devices draw alike.
-        uniform = torch.rand(logits.shape, generator=self.generator).clamp_min(1e-30)
+        uniform = torch.rand(logits.shape, generator=self.generator, dtype=torch.float32).clamp_min(
+            1e-30
+        )
         noise = -(-uniform.log()).clamp_min(1e-30).log()
         return (logits + self.temperature * noise.to(logits.device)).argmax(-1)
 

@@ -12,7 +12,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from audiorep._base import BaseAudioEstimator
-from audiorep._dtype import without_autocast
+from audiorep._dtype import undisturbed
 from audiorep._embedding import FloatArray, iter_batches, on_device
 from audiorep._training import resolve_device
 from audiorep._vq_generation import (
@@ -43,7 +43,7 @@ class CodeLanguageModel(BaseAudioEstimator):
 
     # ------------------------------------------------------------------ codes
 
-    @without_autocast()
+    @undisturbed()
     def tokenize(self, X: Any) -> list[Codes]:
         """Return the codes of clips.
 
@@ -73,7 +73,7 @@ class CodeLanguageModel(BaseAudioEstimator):
                     clips.setdefault(owner, []).append(window[inside].numpy())
         return [np.concatenate(clips[owner]) for owner in sorted(clips)]
 
-    @without_autocast()
+    @undisturbed()
     def detokenize(self, codes: Any) -> list[FloatArray]:
         """Turn codes into sound.
 
@@ -172,7 +172,7 @@ class CodeLanguageModel(BaseAudioEstimator):
         every_code = np.concatenate([log_p.ravel() for log_p in self._log_likelihoods(X)])
         return float(np.exp(-every_code.mean(dtype=np.float64)))
 
-    @without_autocast()
+    @undisturbed()
     def _log_likelihoods(self, X: Any) -> list[FloatArray]:
         codes = self.tokenize(X)
         device = resolve_device(self.device)
@@ -180,7 +180,7 @@ class CodeLanguageModel(BaseAudioEstimator):
 
     # ------------------------------------------------------------------ drawing
 
-    @without_autocast()
+    @undisturbed()
     def sample(
         self,
         n_clips: int = 1,

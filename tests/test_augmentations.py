@@ -88,6 +88,16 @@ def test_same_seed_same_view(kind):
 
 
 @pytest.mark.parametrize("kind", SIMPLE)
+def test_autocast_changes_nothing(kind):
+    altered = []
+    for enabled in (False, True):
+        torch.manual_seed(3)
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            altered.append(kind()(wide_sound()))
+    assert torch.equal(*altered)
+
+
+@pytest.mark.parametrize("kind", SIMPLE)
 def test_what_is_no_batch_of_log_mels_is_refused(kind):
     unusable = torch.zeros(64, 96), torch.zeros(2, 64, 96).long(), torch.zeros(2, 64, 96).numpy()
     for x in unusable:

@@ -82,6 +82,7 @@ def test_another_default_dtype_of_torch_changes_nothing(encoder, waveforms, tmp_
         found += pickle.loads(pickle.dumps(encoder)).transform_frames(waveforms[:2])[0]
         if isinstance(encoder, VQTransformerEncoder):
             found += [encoder.score_samples(waveforms), *encoder.reconstruct(waveforms[:2])]
+            found += encoder.sample(2, random_state=0)
         return found
 
     plain = everything()
@@ -94,6 +95,17 @@ def test_another_default_dtype_of_torch_changes_nothing(encoder, waveforms, tmp_
     for one, other in zip(plain, others, strict=True):
         assert one.dtype == other.dtype
         np.testing.assert_array_equal(one, other)
+
+
+def test_parameters_may_be_short_integers_of_numpy(fitted, tmp_path):
+    # A minute, in timesteps, is more than 16 bits hold.
+    clips = list(np.random.default_rng(0).standard_normal((2, 61 * 2000)))
+    soundfile.write(tmp_path / "a.wav", 0.1 * clips[0], 2000)
+    clips.append(tmp_path / "a.wav")
+    encoder = clone(fitted).set_params(sample_rate=2000, n_mels=16, hop_length=20, n_fft=64)
+    expected = encoder.fit_transform(clips)
+    short = {name: np.int16(value) for name, value in encoder.get_params().items() if name in SHORT}
+    np.testing.assert_array_equal(encoder.set_params(**short).fit_transform(clips), expected)
 
 
 @pytest.mark.parametrize("rate", [8000, 22050, 44100])
@@ -521,6 +533,7 @@ def test_silence_is_no_reason_to_fail(encoder):
     assert np.isfinite(features).all()
 
 
+SHORT = ("sample_rate", "n_mels", "hop_length", "n_fft")
 PRECISIONS = ["float32", "bfloat16"]
 FIRST, LAST = slice(5), slice(-5, None)
 

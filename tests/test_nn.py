@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from audiorep.nn import ComparisonHead, ConvBackbone, NTXentLoss, ProjectionHead
+from audiorep.nn import ComparisonHead, ConvBackbone, LogMel, NTXentLoss, ProjectionHead
 from audiorep.nn._conv_block import ConvBlock
 
 
@@ -168,3 +168,16 @@ def test_a_comparison_learns_how_one_embedding_differs_from_the_other():
         error.backward()
         optimizer.step()
     assert error < 0.3  # of a variance of 2
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_autocast_changes_neither_log_mels_nor_the_loss(dtype):
+    waveform = torch.sin(torch.arange(8000) * 0.3)
+    views = torch.randn(2, 8, 16, generator=torch.Generator().manual_seed(0))
+    log_mel, loss = LogMel(), NTXentLoss(temperature=0.05)
+    expected = log_mel(waveform), loss(*views)
+    with torch.autocast("cpu", dtype):
+        found = log_mel(waveform), loss(*views)
+        coarse = loss(*views.to(dtype))
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+    assert coarse.dtype == torch.float32

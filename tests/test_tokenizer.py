@@ -34,6 +34,14 @@ def test_code_is_the_nearest(tokenizer, batch):
     assert torch.equal(tokenizer.quantize(vectors), distance.argmin(-1))
 
 
+def test_codes_are_the_same_in_a_training_in_bfloat16(tokenizer):
+    log_mel = torch.randn(200, 16, 32, generator=torch.Generator().manual_seed(1))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert tokenizer.bottleneck(log_mel).dtype == torch.bfloat16
+        codes = tokenizer.encode(log_mel)
+    assert torch.equal(codes, tokenizer.encode(log_mel))
+
+
 def test_shapes(tokenizer, batch):
     codes = tokenizer.encode(batch[0])
     assert codes.shape == (8, 4, 2)

@@ -121,17 +121,30 @@ def test_schedule_rises_then_falls():
 
 def test_seeded_blocks_are_alike_and_leave_no_trace():
     state = torch.random.get_rng_state()
-    with seeded(7):
+    with seeded(7, torch.device("cpu")):
         first = torch.rand(3)
-    with seeded(7):
+    with seeded(7, torch.device("cpu")):
         again = torch.rand(3)
     assert torch.equal(first, again)
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
+def test_on_the_processor_no_gpu_is_touched(monkeypatch):
+    def touched():
+        raise AssertionError("a GPU was asked for its state")
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "_lazy_init", touched)
+    with seeded(7, torch.device("cpu")):
+        first = torch.rand(3)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(7)
+        assert torch.rand(3).equal(first)
+
+
 def test_threads_do_not_disturb_each_other():
     def draw(results, i):
-        with seeded(7):
+        with seeded(7, torch.device("cpu")):
             results[i] = torch.stack([torch.rand(100) for _ in range(200)])
 
     results = {}

@@ -90,6 +90,16 @@ def test_same_seed_same_clips(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_autocast_changes_nothing(kind):
+    altered = []
+    for enabled in (False, True):
+        torch.manual_seed(3)
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            altered.append(kind()(noise(8)))
+    assert torch.equal(*altered)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("n_timesteps", [1, 100, 5001])
 def test_one_clip_of_any_length_will_do_and_no_gradient_is_asked_for(kind, n_timesteps):
     y = kind()(noise(1, n_timesteps))

@@ -80,7 +80,8 @@ class Augmentation(nn.Module):
         self.drawn = None
         if not self.training or not x.numel():
             return x
-        return self.augment(x.to(torch.promote_types(x.dtype, torch.float32))).to(x.dtype)
+        with torch.autocast(x.device.type, enabled=False):
+            return self.augment(x.to(torch.promote_types(x.dtype, torch.float32))).to(x.dtype)
 
     @abstractmethod
     def augment(self, x: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 from torch import Tensor
 
 from audiorep._clips import Clips, check_clips
+from audiorep._dtype import undisturbed
 from audiorep._log_mels import log_mel_blocks
 from audiorep._torchaudio import torchaudio
 from audiorep.nn import LogMel
@@ -118,6 +119,7 @@ class _BaseStatistics(TransformerMixin, BaseEstimator):
         """
         return self._scaled(self._fit(X))
 
+    @undisturbed()
     def transform(self, X: Any) -> FloatArray:
         """Return the statistics of clips.
 
@@ -153,6 +155,7 @@ class _BaseStatistics(TransformerMixin, BaseEstimator):
         _check_feature_names_in(self, input_features, generate_names=False)
         return np.array(self._names(), dtype=object)
 
+    @undisturbed()
     def _fit(self, X: Any) -> FloatArray:
         clips = check_clips(self, X, sample_rate=self.sample_rate, reset=True, min_clips=2)
         raw = self._raw(clips)

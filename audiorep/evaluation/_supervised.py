@@ -19,7 +19,7 @@ from torch import Tensor
 from audiorep._base import BaseAudioEstimator
 from audiorep._clips import Clips
 from audiorep._contrastive import MAX_TIME_STRETCH, check_window_frames
-from audiorep._dtype import without_autocast
+from audiorep._dtype import undisturbed
 from audiorep._embedding import iter_overlapping, on_device
 from audiorep._log_mels import LogMels
 from audiorep._training import (
@@ -190,7 +190,7 @@ class SupervisedAudioClassifier(ClassifierMixin, BaseAudioEstimator):
         FileNotFoundError
             When a file does not exist.
         """
-        with self._unchanged_by_failure(), without_autocast():
+        with self._unchanged_by_failure(), undisturbed():
             self._fit(X, y)
         return self
 
@@ -268,7 +268,7 @@ class SupervisedAudioClassifier(ClassifierMixin, BaseAudioEstimator):
 
     # ------------------------------------------------------------------ predict
 
-    @without_autocast()
+    @undisturbed()
     def predict_proba(self, X: Any) -> npt.NDArray[np.float64]:
         """Return how probable each class is.
 

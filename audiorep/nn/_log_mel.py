@@ -124,5 +124,6 @@ class LogMel(nn.Module):
         )
         # Several times faster than the square of the absolute value, which takes a root first.
         power = spectrum.real.square() + spectrum.imag.square()
-        mel = torch.matmul(power.transpose(-1, -2), self.filters).transpose(-1, -2)
+        with torch.autocast(power.device.type, enabled=False):  # half precision would overflow
+            mel = torch.matmul(power.transpose(-1, -2), self.filters).transpose(-1, -2)
         return torch.log(mel + POWER_FLOOR)

@@ -50,7 +50,9 @@ class NTXentLoss(nn.Module):
         """
         n = len(first)
         z = nn.functional.normalize(torch.cat((first, second)).float(), dim=1)
-        similarity = z @ z.T / self.temperature
+        # Similarities in bfloat16 would be too coarse for a temperature well below one.
+        with torch.autocast(z.device.type, enabled=False):
+            similarity = z.float() @ z.float().T / self.temperature
         row = torch.arange(2 * n, device=z.device)
         partner = (row + n) % (2 * n)
         positive = similarity[row, partner]
