@@ -23,6 +23,7 @@ from _common import (
     ROOT,
     SUPERVISED,
     Marked,
+    Record,
     Rows,
     commit,
     head,
@@ -53,6 +54,7 @@ SETS = ("esc10", "fsdd", "drums", "instruments", "ravdess")
 ENCODERS = ("log-mel statistics", SUPERVISED, "contrastive", "VQ-transformer")
 ROWS = (CHANCE, *ENCODERS, "both")
 N_LABELS = (1, 2, 5, 10)
+_LEARNED = ("contrastive", "VQ-transformer", "both")  # without labels
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -127,7 +129,38 @@ def render(results: Path = RESULTS) -> str:
         for row in shown:
             scores = [cells.get((n_labels, row, name), "") for name in found]
             lines.append(line([str(n_labels) if row == shown[0] else "", row, *scores]))
-    return "\n".join([*lines, "", *_legend(stored(results))])
+    return "\n".join([*lines, "", *_verdicts(summaries), *_legend(stored(results))])
+
+
+def _verdicts(summaries: dict[str, dict[str, list[Record]]]) -> list[str]:
+    """Tell on which sets the supervised network is ahead, by the labels that it was given."""
+    lines: list[str] = []
+    for n_labels in sorted(N_LABELS):
+        found = {name: _scores_at(n_labels, name, rows) for name, rows in summaries.items()}
+        found = {name: scores for name, scores in found.items() if SUPERVISED in scores}
+        if found:
+            ahead = [
+                DATA_SETS[name].title
+                for name, scores in found.items()
+                if scores[SUPERVISED] >= max(scores.get(row, 0.0) for row in _LEARNED)
+            ]
+            verdict = f"ahead on {', '.join(ahead)}" if ahead else "ahead on none"
+            lines += [
+                f"With {n_labels} labels per class, the supervised network is {verdict}, of "
+                f"{len(found)} sets.",
+                "",
+            ]
+    return lines
+
+
+def _scores_at(n_labels: int, name: str, rows: dict[str, list[Record]]) -> dict[str, float]:
+    metric = DATA_SETS[name].metric
+    return {
+        row: point[f"{metric}_mean"]
+        for row, points in rows.items()
+        for point in points
+        if point["n_labels"] == n_labels
+    }
 
 
 def _legend(found: dict[str, Rows]) -> list[str]:
@@ -173,13 +206,14 @@ def draw(path: Path, results: Path) -> None:
     if not found:
         raise ValueError(f"{NOTHING_STORED} So there is nothing to draw.")
     figure, axes = plt.subplots(
-        1, len(found), figsize=(3.4 * len(found), 3.4), layout="constrained", squeeze=False
+        1, len(found), figsize=(3.4 * len(found), 3.8), layout="constrained", squeeze=False
     )
     for ax, (name, curve) in zip(axes[0], found.items(), strict=True):
         LabelEfficiencyDisplay.from_result(curve, ax=ax)
         ax.set_title(DATA_SETS[name].title)
-        if ax is not axes[0, 0]:
-            ax.get_legend().remove()
+        ax.get_legend().remove()
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
     figure.savefig(path, dpi=120)
     plt.close(figure)
 

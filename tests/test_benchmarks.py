@@ -209,6 +209,28 @@ def test_label_efficiency_is_stored_and_goes_on(few_labels, folder, tmp_path, mo
     assert len(after.splitlines()) == 2 * (3 * 3 + 3)
 
 
+def test_the_table_tells_where_few_labels_alone_do_better(few_labels):
+    def points(*scores):
+        labels = few_labels.N_LABELS
+        return [
+            {"n_labels": n, "accuracy_mean": score, "balanced_accuracy_mean": score}
+            for n, score in zip(labels, scores, strict=False)
+        ]
+
+    rows = {"contrastive": points(0.5, 0.6), "VQ-transformer": points(0.7, 0.5)}
+    found = {
+        "esc10": {**rows, "supervised": points(0.6, 0.7)},
+        "drums": {**rows, "supervised": points(0.1)},
+        "fsdd": rows,
+    }
+    assert few_labels._verdicts(found) == [
+        "With 1 labels per class, the supervised network is ahead on none, of 2 sets.",
+        "",
+        "With 2 labels per class, the supervised network is ahead on ESC-10, of 1 sets.",
+        "",
+    ]
+
+
 @pytest.mark.parametrize("name", ["linear_evaluation", "label_efficiency", "ablation"])
 def test_a_fold_that_is_not_there_is_told(name, folder, tmp_path, monkeypatch, capsys):
     benchmark = script(name)
