@@ -77,7 +77,8 @@ class VQTransformerEncoder(CodeLanguageModel, BaseAudioEncoder):
         Where to compute, as torch names devices. "auto" takes a GPU where there is one.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         What training computes in. "auto" takes bfloat16 where the processor is fast at it. The
-        features are computed in float32 always.
+        features are computed in float32 always; on a GPU, convolutions round to TF32 unless
+        ``torch.backends.cudnn.allow_tf32`` is off.
     verbose : int, default=0
         1 shows progress on standard error.
     random_state : int, RandomState instance or None, default=None
