@@ -231,7 +231,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     torch.set_num_threads(options.threads)
     waveforms = np.random.default_rng(0).normal(0, 0.1, (N_CLIPS, SECONDS * SAMPLE_RATE))
     defaults = ContrastiveAudioEncoder()
-    with seeded(0):
+    with seeded(0, torch.device("cpu")):
         frames = SECONDS * SAMPLE_RATE // defaults.hop_length
         log_mels = LogMels([torch.randn(defaults.n_mels, frames) for _ in range(N_CLIPS)])
         batches = (log_mels, defaults.batch_size, defaults.window_frames)
