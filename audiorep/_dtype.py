@@ -22,11 +22,11 @@ def float32_by_default() -> Iterator[None]:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Let a caller's autocast and default device have no effect in the block, or in what this
-    decorates.
+    """Let a caller's autocast and default device have no effect.
 
-    Autocast would reach log-mels in half precision, which it does not know, and backward passes;
-    a default device would put what is made in passing elsewhere than the rest.
+    Neither in the block, nor in what this decorates. Autocast would reach log-mels in half
+    precision, which it does not know, and backward passes; a default device would put what is made
+    in passing elsewhere than the rest.
     """
     with ExitStack() as stack:
         for kind in ("cpu", "cuda"):

@@ -109,7 +109,6 @@ class PatchTokenizer(Objective):
         """
         return self.autoencoder.encode(self._patches(log_mel))
 
-    @undisturbed()
     def quantize(self, bottleneck: Tensor) -> Tensor:
         """Return the nearest code of vectors of shape (..., bottleneck_dim)."""
         # The squared distance, less the vector's own square, which is the same for all codes.

@@ -144,10 +144,9 @@ def _verdicts(summaries: dict[str, dict[str, list[Record]]]) -> list[str]:
                 for name, scores in found.items()
                 if scores[SUPERVISED] >= max(scores.get(row, 0.0) for row in _LEARNED)
             ]
-            verdict = f"ahead on {', '.join(ahead)}" if ahead else "ahead on none"
             lines += [
-                f"With {n_labels} labels per class, the supervised network is {verdict}, of "
-                f"{len(found)} sets.",
+                f"At {n_labels} per class, the supervised network is ahead of every encoder on "
+                f"{len(ahead)} of {len(found)} sets{': ' * bool(ahead)}{', '.join(ahead)}.",
                 "",
             ]
     return lines

@@ -224,9 +224,9 @@ def test_the_table_tells_where_few_labels_alone_do_better(few_labels):
         "fsdd": rows,
     }
     assert few_labels._verdicts(found) == [
-        "With 1 labels per class, the supervised network is ahead on none, of 2 sets.",
+        "At 1 per class, the supervised network is ahead of every encoder on 0 of 2 sets.",
         "",
-        "With 2 labels per class, the supervised network is ahead on ESC-10, of 1 sets.",
+        "At 2 per class, the supervised network is ahead of every encoder on 1 of 1 sets: ESC-10.",
         "",
     ]
 

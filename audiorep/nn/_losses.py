@@ -52,7 +52,7 @@ class NTXentLoss(nn.Module):
         z = nn.functional.normalize(torch.cat((first, second)).float(), dim=1)
         # Similarities in bfloat16 would be too coarse for a temperature well below one.
         with torch.autocast(z.device.type, enabled=False):
-            similarity = z.float() @ z.float().T / self.temperature
+            similarity = z @ z.T / self.temperature
         row = torch.arange(2 * n, device=z.device)
         partner = (row + n) % (2 * n)
         positive = similarity[row, partner]
