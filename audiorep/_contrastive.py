@@ -57,9 +57,12 @@ class ConvWindowEncoder(WindowEncoder):
         return torch.arange(n_positions) * (self.n_frames / n_positions)
 
     def feature_maps(self, log_mel: Tensor, n_valid: Tensor) -> list[Tensor]:
-        """Return the standardised log-mels, then the map of every stage."""
+        """Return the standardised log-mels, then the map of every stage but the first.
+
+        That one tells little that the log-mels beside it and their textures do not.
+        """
         scaled = self.scaler(log_mel, n_valid)
-        return [scaled, *self.backbone.feature_maps(scaled)]
+        return [scaled, *self.backbone.feature_maps(scaled, first=1)]
 
 
 class ContrastiveObjective(Objective):
@@ -172,8 +175,9 @@ class ContrastiveAudioEncoder(BaseAudioEncoder):
     filtered, mixed with others, masked) are pulled together and other clips pushed apart; how two
     views differ in pitch, timbre and level must be told, too, so that it is not forgotten. The
     features are made of statistics over time of the spectrogram and of the maps of a small
-    convolutional network at every depth. For these, every clip is heard twice: down to 80 dB below
-    its loudest value, and down to 50, where hiss and hum are kept out. Louder frames count more.
+    convolutional network, which hears down to 60 dB below a clip's loudest value, and of textures
+    of the spectrogram. Louder frames count more, and dull ones and bright ones are also summed up
+    apart.
 
     Parameters
     ----------

@@ -1,9 +1,8 @@
 """From log-mels to features with a trained module: windows, batches of one fixed shape, pooling."""
 
 import copy
-import functools
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import chain, islice, pairwise, takewhile
@@ -12,18 +11,17 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 import torch
-from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
-from audiorep._log_mels import Window, hear_twice, iter_windows, split_hearings
+from audiorep._hearing import hear, part_counts
+from audiorep._log_mels import Window, iter_windows
 from audiorep._pooling import Sums, window_sums
 from audiorep._texture import BLOCK_WEIGHTS, DoubleArray, texture_blocks, texture_sums
+from audiorep._threads import on_threads
 from audiorep.nn import WindowEncoder
 
 FloatArray = npt.NDArray[np.float32]
 _Module = TypeVar("_Module", bound=WindowEncoder)
-_Item = TypeVar("_Item")
-_Result = TypeVar("_Result")
 
 # Windows that pass the module together; of those that are twice as wide, half as many. The last
 # batch is filled up, so that every product has the same shape and a clip's features never depend
@@ -38,7 +36,7 @@ _FEWEST_CLIPS = 8
 class Source(NamedTuple):
     """A clip on its way to features: its length in frames, and its log-mel in blocks.
 
-    In pooling, the blocks are what `hear_twice` makes of it.
+    In pooling, what each frame counts stands below it.
     """
 
     n_frames: int
@@ -114,7 +112,7 @@ class Pooled(NamedTuple):
     """Statistics over time of clips."""
 
     rows: FloatArray  # (n_clips, n_statistics)
-    # Width of each statistic: of each depth, first at the lower floor, then of the textures.
+    # Width of each statistic: of each depth, then of the textures.
     block_sizes: list[int]
     block_weights: list[float]  # how much each block counts
 
@@ -124,10 +122,10 @@ def pool_clips(
 ) -> Pooled:
     """Return the statistics over time of every clip's feature maps, and of its log-mel's texture.
 
-    The module hears every clip twice; see `hear_twice`. Windows are twice as wide as those of
-    training, where a clip is longer than these: at the edge of a window, a map misses what is
-    beyond. They stand side by side (but the last, which ends with the clip): overlap would double
-    the work, and brought nothing on the folds of three sets on which it was tried.
+    Windows are twice as wide as those of training, where a clip is longer than these: at the edge
+    of a window, a map misses what is beyond. They stand side by side (but the last, which ends with
+    the clip): overlap would double the work, and brought nothing on the folds of three sets on
+    which it was tried.
 
     Groups of eight clips or more are worked on at the same time, on as many threads as torch has:
     threads that share the work on one small batch spend more time waiting for each other.
@@ -142,7 +140,7 @@ def pool_clips(
     if n_workers == 1:
         return _joined(map(pool, groups))
     with ThreadPoolExecutor(n_workers, "audiorep") as executor:
-        work = partial(_on_threads, n_threads // n_workers, pool)
+        work = partial(on_threads, n_threads // n_workers, pool)
         try:
             first = executor.submit(work, groups[0])
         except RuntimeError:  # the main thread has ended, and no executor takes work any more
@@ -175,21 +173,6 @@ def _joined(parts: Iterable[Pooled]) -> Pooled:
     return Pooled(np.concatenate(rows), sizes[0], weights[0])
 
 
-def _on_threads(n_threads: int, work: Callable[[_Item], _Result], item: _Item) -> _Result:
-    """Work on an item with as many threads of torch.
-
-    OpenMP's number is the calling thread's own; `torch.set_num_threads` would reach others, too.
-    """
-    torch.get_num_threads()  # lets torch set the thread's number first, which it does once
-    with _openmp().limit(limits=n_threads):
-        return work(item)
-
-
-@functools.cache
-def _openmp() -> ThreadpoolController:
-    return ThreadpoolController().select(user_api="openmp")
-
-
 def _pool_group(
     module: WindowEncoder,
     sources: Iterable[Source],
@@ -197,21 +180,22 @@ def _pool_group(
     n_parts: int,
     stopped: threading.Event,
 ) -> Pooled:
+    counts = part_counts(n_parts)
     textures: dict[int, DoubleArray] = {}
 
-    def hear(owner: int, block: Tensor) -> Tensor:
-        heard = hear_twice(block, n_parts)
-        hearings = split_hearings(heard, n_parts)
-        log_mels = np.stack([hearing.log_mel.T.numpy() for hearing in hearings])
-        weights = np.stack([hearing.shares.sum(0).numpy() for hearing in hearings])
-        textures[owner] = textures.get(owner, 0.0) + texture_sums(log_mels, weights)
-        return heard
+    def listen(owner: int, block: Tensor) -> Tensor:
+        heard = hear(block, n_parts)
+        sums = texture_sums(heard.textures, heard.texture_weights)
+        textures[owner] = textures[owner] + sums if owner in textures else sums
+        # Frames come first in memory, as they do in what `LogMel` gives.
+        rows = np.concatenate((heard.log_mel, heard.shares.T), axis=1)
+        return torch.from_numpy(rows).T
 
     def going_on(_: object) -> bool:
         return not stopped.is_set()
 
     heard = (
-        Source(n_frames, map(partial(hear, owner), takewhile(going_on, blocks)))
+        Source(n_frames, map(partial(listen, owner), takewhile(going_on, blocks)))
         for owner, (n_frames, blocks) in enumerate(takewhile(going_on, sources))
     )
     clips: dict[int, Sums] = {}
@@ -219,11 +203,9 @@ def _pool_group(
         for batch in iter_wide_batches(heard, module.n_frames, module.grid):
             windows, n_valid = batch.tensors(device)
             counted = _is_counted(batch, windows.shape[2]).to(device)
-            sums = window_sums(
-                (feature_map, shares * counted)
-                for log_mel, shares in split_hearings(windows, n_parts)
-                for feature_map in module.feature_maps(log_mel, n_valid)
-            )
+            log_mel, shares = windows.tensor_split([-sum(counts)], dim=1)
+            maps = module.feature_maps(log_mel, n_valid)
+            sums = window_sums(maps, shares * counted, counts)
             for i, owner in enumerate(batch.owners):
                 if owner < 0:
                     break
@@ -234,10 +216,10 @@ def _pool_group(
     owners = range(len(clips))
     blocks = Sums.stack([clips[owner] for owner in owners]).blocks()
     block_weights = [1.0] * len(blocks)
-    for of_hearing in np.stack([textures[owner] for owner in owners], axis=1):
-        blocks += texture_blocks(of_hearing)
+    for of_floor in np.stack([textures[owner] for owner in owners], axis=1):
+        blocks += texture_blocks(of_floor)
         block_weights += BLOCK_WEIGHTS
-    rows = np.concatenate(blocks, axis=1).astype(np.float32)
+    rows = np.concatenate(blocks, axis=1, dtype=np.float32)
     return Pooled(rows, [block.shape[1] for block in blocks], block_weights)
 
 

@@ -8,11 +8,10 @@ import torch
 from torch import Tensor
 
 from audiorep._clips import Clips
+from audiorep._hearing import frame_loudness, level
 from audiorep.nn import LogMel
 
 _CHUNK = 1 << 16  # frames that are converted to double precision together
-_NATS_PER_DECIBEL = math.log(10.0) / 10.0
-_QUIETEST = 0.02  # what the quietest frame counts, beside the loudest
 _CROP_RANGE = 50.0  # decibels below the loudest value in which crops find a frame loud
 
 
@@ -45,128 +44,6 @@ def log_mel_blocks(clips: Clips, i: int, log_mel: LogMel) -> Iterator[Tensor]:
                 f"{clips.name(i)} is so loud that its power overflows; scale it to [-1, 1]."
             )
         yield block
-
-
-def level(log_mel: Tensor, dynamic_range: float = 80.0) -> Tensor:
-    """Take away what depends on how loud a clip was recorded.
-
-    Parameters
-    ----------
-    log_mel : Tensor of shape (n_mels, n_frames)
-        Natural logarithm of power.
-    dynamic_range : float, default=80.0
-        What lies further than this below the loudest value, in decibels, is silence, and raised
-        to that floor: digital zeros would otherwise dominate every statistic.
-
-    Returns
-    -------
-    Tensor of shape (n_mels, n_frames)
-        With mean zero.
-    """
-    # amax, for max copies what is transposed.
-    floor = log_mel.amax() - dynamic_range * _NATS_PER_DECIBEL
-    raised = torch.maximum(log_mel, floor)
-    # Band by band: a mean over all would be rounded as threads share the sum.
-    return raised - raised.mean(1).mean()
-
-
-class Hearing(NamedTuple):
-    """One of the two ways in which a clip is heard."""
-
-    log_mel: Tensor  # (..., n_mels, n_frames)
-    shares: Tensor  # (..., n_parts, n_frames), how much each frame counts; see `loudness_shares`
-
-
-def hear_twice(levelled: Tensor, n_parts: int) -> Tensor:
-    """Put beside a levelled log-mel the same with its floor raised, and what its frames count.
-
-    How a note decays and how quiet a voice is, tells much, and so does what is heard where hiss
-    and hum are kept out. No single floor shows both. At the first, a frame counts by all that is
-    in it; at the raised one, by what stands out.
-
-    Parameters
-    ----------
-    levelled : Tensor of shape (n_mels, n_frames)
-        As `level` gives it.
-    n_parts : int
-        As for `loudness_shares`.
-
-    Returns
-    -------
-    Tensor of shape (2 * (n_mels + n_parts), n_frames)
-        float32; `split_hearings` takes it apart.
-    """
-    first = levelled.float()
-    rows = (
-        first,
-        loudness_shares(first, n_parts, 80.0),
-        level(first, dynamic_range=50.0),
-        loudness_shares(first, n_parts, 30.0),
-    )
-    # Frames come first in memory, as they do in what `LogMel` gives: nothing is turned around.
-    return torch.cat([part.T for part in rows], dim=1).T
-
-
-def split_hearings(heard: Tensor, n_parts: int) -> list[Hearing]:
-    """Take apart what `hear_twice` put together, with any number of leading dimensions."""
-    n_mels = heard.shape[-2] // 2 - n_parts
-    return [
-        Hearing(*torch.split(half, [n_mels, n_parts], dim=-2)) for half in heard.chunk(2, dim=-2)
-    ]
-
-
-def frame_loudness(log_mel: Tensor, dynamic_range: float) -> Tensor:
-    """Tell how loud every frame is, beside the others.
-
-    Parameters
-    ----------
-    log_mel : Tensor of shape (n_mels, n_frames)
-        Natural logarithm of power, float32.
-    dynamic_range : float
-        Loudness is the mean over the bands of how far they are above a floor this far below the
-        loudest value, in decibels.
-
-    Returns
-    -------
-    Tensor of shape (n_frames,)
-        float64. Silence has 0.02 of what the loudest frame has; the mean is 1, so that of parts of
-        a clip that were levelled apart none counts for more than others.
-    """
-    floor = log_mel.amax() - dynamic_range * _NATS_PER_DECIBEL
-    loudness = (log_mel - floor).clamp_min(0.0).mean(0).double()
-    loudness = loudness.clamp_min(_QUIETEST * loudness.max())
-    # Not a mean over all; see `level`.
-    return loudness * (len(loudness) / loudness.cumsum(0)[-1])
-
-
-def loudness_shares(log_mel: Tensor, n_parts: int, dynamic_range: float) -> Tensor:
-    """Cut a log-mel into parts of equal loudness, and tell how much each frame counts in each.
-
-    A frame counts as much as it is loud. Parts follow the sound rather than the clock: the silence
-    before a word or behind it hardly counts, and a word that is spoken slowly has the same
-    beginning, middle and end as one that is spoken fast.
-
-    Parameters
-    ----------
-    log_mel : Tensor of shape (n_mels, n_frames)
-        Natural logarithm of power, float32.
-    n_parts : int
-        Number of parts.
-    dynamic_range : float
-        As for `frame_loudness`.
-
-    Returns
-    -------
-    Tensor of shape (n_parts, n_frames)
-        The sum over parts is a frame's loudness, the sum over frames the same for every part: a
-        frame on a border is divided.
-    """
-    loudness = frame_loudness(log_mel, dynamic_range)
-    end = loudness.cumsum(0)
-    border = torch.arange(n_parts + 1, device=end.device)[:, None] * (end[-1] / n_parts)
-    until = torch.minimum(end, border[1:])
-    since = torch.maximum(end - loudness, border[:-1])
-    return (until - since).clamp_min(0.0).float()
 
 
 class Window(NamedTuple):
@@ -247,7 +124,7 @@ class LogMels:
         self.frames = torch.cat([x.half().T for x in log_mels])
         # Loudness up to and with every frame, in whole numbers: long sums stay exact.
         loudness = [
-            frame_loudness(block.float(), _CROP_RANGE)
+            torch.from_numpy(frame_loudness(block.float().T.numpy(), _CROP_RANGE))
             for i in range(len(self))
             for block in self.blocks(i)
         ]

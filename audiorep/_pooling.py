@@ -19,85 +19,88 @@ _SMALL_DEVIATION, _SMALL_DIFFERENCE = 0.1, 0.08
 
 @dataclass
 class Sums:
-    """What statistics over time are made of: weighted sums and maxima, of a window or several.
+    """What statistics over time are made of: weighted sums, of a window or several.
 
-    Those of several feature maps stand side by side, so that adding a window is two operations.
+    Those of several feature maps stand side by side, so that adding a window is one operation.
 
     Parameters
     ----------
     n_channels : list of int
         Channels of each map.
-    n_parts : int
-        Parts of a clip.
+    n_parts : list of int
+        Parts that each weighting of the frames is cut into.
     added : ndarray of shape (..., n_sums)
         float32 of windows, float64 of clips.
-        For each map: the weights of the parts (n_parts,) and of the changes (1,); the sums of the
-        parts (n_parts * n_channels,), of the squares (n_channels,), and of the absolute
-        differences from one position to the next (n_channels,).
-    maxima : ndarray of shape (..., sum(n_channels))
+        For each map: the weights of all parts (n_parts,), and those of the changes of every
+        weighting (n_weightings,); then, for every channel, the sums of all parts
+        (n_parts, n_channels), and of every weighting those of squares and of absolute differences
+        from one position to the next (n_weightings, n_channels).
     """
 
     n_channels: list[int]
-    n_parts: int
+    n_parts: list[int]
     added: FloatArray
-    maxima: FloatArray
 
     def window(self, i: int) -> "Sums":
         """Return those of one window out of several, to which others can be added."""
-        added, maxima = (np.array(sums[i], np.float64) for sums in (self.added, self.maxima))
-        return replace(self, added=added, maxima=maxima)
+        return replace(self, added=np.array(self.added[i], np.float64))
 
     def add(self, others: "Sums", i: int) -> None:
         """Add those of a window out of several: the clip's next."""
         self.added += others.added[i]
-        np.maximum(self.maxima, others.maxima[i], out=self.maxima)
 
     @staticmethod
     def stack(sums: Sequence["Sums"]) -> "Sums":
         """Put those of several clips side by side."""
-        added = np.stack([of_clip.added for of_clip in sums])
-        maxima = np.stack([of_clip.maxima for of_clip in sums])
-        return replace(sums[0], added=added, maxima=maxima)
+        return replace(sums[0], added=np.stack([of_clip.added for of_clip in sums]))
 
     def blocks(self) -> list[DoubleArray]:
         """Return the statistics of clips, of which all windows were added.
 
-        They are, for each map, the logarithm of the standard deviation, the maximum, the mean
-        absolute change and the mean, each of shape (n_clips, n_channels), and the contour,
-        (n_clips, n_parts * n_channels): how the mean of each part differs from that of the whole,
-        whatever the size of the difference.
+        They are, for each map and each weighting, the logarithm of the standard deviation, the mean
+        absolute change and the mean, each of shape (n_clips, n_channels); and, where there are
+        several parts, the contour, (n_clips, n_parts * n_channels): how the mean of each part
+        differs from that of the whole, whatever the size of the difference.
         """
         blocks = []
-        n_parts = self.n_parts
-        sizes = [n_parts + 1 + (n_parts + 2) * n for n in self.n_channels]
+        sizes = [sum(self._sizes(n)) for n in self.n_channels]
         of_maps = np.split(self.added, np.cumsum(sizes)[:-1], axis=1)
-        maxima = np.split(self.maxima, np.cumsum(self.n_channels)[:-1], axis=1)
-        for n, added, maximum in zip(self.n_channels, of_maps, maxima, strict=True):
-            cuts = np.cumsum([n_parts, 1, n_parts * n, n])
-            weights, change_weight, totals, squares, changes = np.split(added, cuts, axis=1)
-            weight = weights.sum(1, keepdims=True)
-            totals = totals.reshape(-1, n_parts, n)
-            mean = totals.sum(1) / weight
-            variance = np.maximum(squares / weight - mean**2, 0.0)
+        ends = np.cumsum(self.n_parts).tolist()
+        for n, added in zip(self.n_channels, of_maps, strict=True):
+            pieces = np.split(added, np.cumsum(self._sizes(n))[:-1], axis=1)
+            weights, change_weights = (piece[:, :, None] for piece in pieces[:2])
+            totals, squares, changes = (piece.reshape(len(added), -1, n) for piece in pieces[2:])
             # A clip of one position does not change.
-            change = changes / np.where(change_weight > 0, change_weight, 1.0)
-            contour = totals / weights[:, :, None] - mean[:, None]
-            size = np.sqrt((contour**2).mean(2, keepdims=True) + _SMALL_DIFFERENCE**2)
-            contour = (contour / size).reshape(len(contour), -1)
-            deviation = 0.5 * np.log(variance + _SMALL_DEVIATION**2)
-            blocks += [deviation, maximum, change, mean, contour]
+            change = changes / np.where(change_weights > 0, change_weights, 1.0)
+            for i, (n_parts, end) in enumerate(zip(self.n_parts, ends, strict=True)):
+                parts, weight = (x[:, end - n_parts : end] for x in (totals, weights))
+                mean = parts.sum(1) / weight.sum(1)
+                variance = np.maximum(squares[:, i] / weight.sum(1) - mean**2, 0.0)
+                blocks += [0.5 * np.log(variance + _SMALL_DEVIATION**2), change[:, i], mean]
+                if n_parts > 1:
+                    contour = parts / weight - mean[:, None]
+                    size = np.sqrt((contour**2).mean(2, keepdims=True) + _SMALL_DIFFERENCE**2)
+                    blocks.append((contour / size).reshape(len(contour), -1))
         return blocks
 
+    def _sizes(self, n: int) -> list[int]:
+        """Return the lengths of what `added` holds of a map of `n` channels."""
+        n_parts, n_weightings = sum(self.n_parts), len(self.n_parts)
+        return [n_parts, n_weightings, n_parts * n, n_weightings * n, n_weightings * n]
 
-def window_sums(maps: Iterable[tuple[Tensor, Tensor]]) -> Sums:
+
+def window_sums(maps: Iterable[Tensor], shares: Tensor, n_parts: Sequence[int]) -> Sums:
     """Reduce feature maps over time.
 
     Parameters
     ----------
-    maps : iterable of (Tensor, Tensor)
-        Each a feature map, (n_windows, n_channels, n_positions), and how much each frame counts in
-        each part of its clip, (n_windows, n_parts, n_frames): zero behind the clip's end, and
-        where another window has it. The number of frames is a multiple of that of positions.
+    maps : iterable of Tensor of shape (n_windows, n_channels, n_positions)
+        The number of frames is a multiple of that of positions.
+    shares : Tensor of shape (n_windows, sum(n_parts), n_frames)
+        How much each frame counts in each part of each weighting: zero behind the clip's end, and
+        where another window has it.
+    n_parts : sequence of int
+        Parts of each weighting.
 
     Returns
     -------
@@ -105,29 +108,22 @@ def window_sums(maps: Iterable[tuple[Tensor, Tensor]]) -> Sums:
         Of every window. A position weighs what its frames do, a change the geometric mean of both
         its positions.
     """
-    n_channels, added, maxima = [], [], []
-    for features, shares in maps:
+    n_channels, added = [], []
+    for features in maps:
         # With channels last, all that follows takes half the time.
         steps = features.transpose(1, 2).contiguous()
-        n_windows, n_positions, n = steps.shape
-        parts = shares.reshape(n_windows, -1, n_positions, shares.shape[2] // n_positions).sum(3)
-        weight = parts.sum(1)
-        maximum = steps.amax(1)
-        # Most windows lie within their clip, and need no copy.
-        rows = (weight == 0).any(1).nonzero()[:, 0]
-        if len(rows):
-            outside = weight[rows, :, None] == 0
-            maximum[rows] = steps[rows].masked_fill(outside, -torch.inf).amax(1)
-        change_weight = (weight[:, 1:] * weight[:, :-1]).sqrt_()
+        n_positions, n = steps.shape[1:]
+        parts = shares.reshape(*shares.shape[:2], n_positions, -1).sum(3)
+        of_weightings = torch.split(parts, list(n_parts), dim=1)
+        weights = torch.stack([of_parts.sum(1) for of_parts in of_weightings], dim=1)
+        change_weights = (weights[:, :, 1:] * weights[:, :, :-1]).sqrt_()
         changes = (steps[:, 1:] - steps[:, :-1]).abs_()
         n_channels.append(n)
-        maxima.append(maximum)
         added += [
             parts.sum(2),
-            change_weight.sum(1, keepdim=True),
+            change_weights.sum(2),
             torch.bmm(parts, steps).flatten(1),
-            torch.bmm(weight[:, None], steps.square())[:, 0],
-            torch.bmm(change_weight[:, None], changes)[:, 0],
+            torch.bmm(weights, steps.square()).flatten(1),
+            torch.bmm(change_weights, changes).flatten(1),
         ]
-    both = (torch.cat(tensors, dim=1).cpu().numpy() for tensors in (added, maxima))
-    return Sums(n_channels, parts.shape[1], *both)
+    return Sums(n_channels, list(n_parts), torch.cat(added, dim=1).cpu().numpy())

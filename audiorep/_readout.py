@@ -5,6 +5,9 @@ from typing import Self
 
 import numpy as np
 import numpy.typing as npt
+import torch
+
+from audiorep._threads import on_threads
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -88,12 +91,16 @@ class ReadOut:
         """Return features, of shape (n_clips, n_features_out)."""
         rows = np.zeros((-(-len(pooled) // _ROWS) * _ROWS, pooled.shape[1]), dtype=np.float32)
         rows[: len(pooled)] = (pooled - self.mean) * self.factor
-        parts = [self._project(part) for part in np.split(rows, len(rows) // _ROWS)]
-        features: FloatArray = np.concatenate(parts)[: len(pooled)]
+        features = on_threads(1, self._project, rows)[: len(pooled)]
         return features
 
     def _project(self, rows: FloatArray) -> FloatArray:
-        projected: FloatArray = rows @ self.projection
+        # By torch, with one thread: threads would share the sum, and those of numpy go on spinning
+        # for a while, in the way of whatever comes next.
+        known = self.projection  # maybe mapped from a file, read-only, which torch warns of
+        projection = torch.from_numpy(known if known.flags.writeable else known.copy())
+        parts = [part @ projection for part in torch.split(torch.from_numpy(rows), _ROWS)]
+        projected: FloatArray = torch.cat(parts).numpy()
         length = np.linalg.norm(projected, axis=1, keepdims=True)
         return projected * (self.row_length / np.maximum(length, _SHORTEST)).astype(np.float32)
 

@@ -49,22 +49,24 @@ def texture_sums(log_mels: FloatArray, weights: FloatArray) -> DoubleArray:
     ndarray of shape (n_hearings, n_sums)
         With ``n`` bands and ``m`` wide bands: the weight (1,), bands (n,) and products of two
         (n * n,); of each octave the weight (1,) and its squares (1,), products (n * n,), and for
-        each lag products of wide bands (m * m,); of the rest as of the whole.
+        each lag products of wide bands (m * m,), a pair of steps of which weighs the geometric mean
+        of both; of the rest as of the whole.
     """
-    bands: FloatArray = _times(log_mels, _averages(log_mels.shape[2], N_BANDS))
-    wide = _averages(bands.shape[2], N_WIDE_BANDS)
+    bands = average_bands(log_mels, N_BANDS)
     sums: list[FloatArray] = _sums_of_bands(bands, weights)
     for _ in range(N_OCTAVES):
         smooth = _smooth(bands)
-        octave = bands - smooth
-        sums += [weights.sum(1, keepdims=True), (weights**2).sum(1, keepdims=True)]
-        sums.append(_products(octave, weights))
-        grouped = _times(octave, wide)
-        sums += [_products(grouped, weights, lag) for lag in LAGS]
+        # Of what is weighed by a root, products are weighed as they should be, at every lag.
+        octave = (bands - smooth) * np.sqrt(weights)[:, :, None]
+        grouped = average_bands(octave, N_WIDE_BANDS)
+        sums += [weights.sum(1, keepdims=True), (weights * weights).sum(1, keepdims=True)]
+        sums += [_products(octave, octave)]
+        sums += [_products(grouped[:, :-lag], grouped[:, lag:]) for lag in LAGS]
         bands = smooth[:, ::2]
         # Every step counts for two, but an odd last one.
-        even = weights[:, : weights.shape[1] // 2 * 2].reshape(len(weights), -1, 2).sum(2)
-        weights = np.concatenate((even, weights[:, even.shape[1] * 2 :]), axis=1)
+        after = weights[:, 1::2]
+        weights = weights[:, ::2].copy()
+        weights[:, : after.shape[1]] += after
     sums += _sums_of_bands(bands, weights)
     return np.concatenate(sums, axis=1, dtype=np.float64)
 
@@ -72,15 +74,24 @@ def texture_sums(log_mels: FloatArray, weights: FloatArray) -> DoubleArray:
 def _sums_of_bands(bands: FloatArray, weights: FloatArray) -> list[FloatArray]:
     # Bands may be far from zero, and change little: single precision would be too coarse.
     exact, weights = bands.astype(np.float64), weights.astype(np.float64)
-    return [
-        weights.sum(1, keepdims=True),
-        (exact * weights[:, :, None]).sum(1),
-        _products(exact, weights),
-    ]
+    weighted = exact * weights[:, :, None]
+    return [weights.sum(1, keepdims=True), weighted.sum(1), _products(weighted, exact)]
 
 
-def _times(bands: FloatArray, group: FloatArray) -> FloatArray:
-    """Return averages of bands, (n_hearings, n_steps, n_averages)."""
+def average_bands(bands: FloatArray, n_averages: int) -> FloatArray:
+    """Return averages of neighbouring bands.
+
+    Parameters
+    ----------
+    bands : ndarray of shape (n_hearings, n_steps, n_bands)
+    n_averages : int
+        How many, at most.
+
+    Returns
+    -------
+    ndarray of shape (n_hearings, n_steps, min(n_bands, n_averages))
+    """
+    group = _averages(bands.shape[2], n_averages)
     averages = np.empty((*bands.shape[:2], group.shape[1]), bands.dtype)
     step = _MOST_PRODUCTS // group.size
     for start in range(0, bands.shape[1], step):
@@ -89,29 +100,23 @@ def _times(bands: FloatArray, group: FloatArray) -> FloatArray:
     return averages
 
 
-def _products(bands: FloatArray, weights: FloatArray, lag: int = 0) -> FloatArray:
-    """Return sums of products of every band and every band `lag` steps later, (n_hearings, n * n).
-
-    A pair of steps weighs the geometric mean of both.
-    """
-    n_pairs = max(0, bands.shape[1] - lag)
-    if lag:
-        weights = np.sqrt(weights[:, :n_pairs] * weights[:, lag:])
-    earlier = (bands[:, :n_pairs] * weights[:, :, None]).transpose(0, 2, 1)
-    later = bands[:, lag:]
-    step = _MOST_PRODUCTS // bands.shape[2] ** 2
-    total = earlier[:, :, :step] @ later[:, :step]
-    for start in range(step, n_pairs, step):
-        total += earlier[:, :, start : start + step] @ later[:, start : start + step]
+def _products(left: FloatArray, right: FloatArray) -> FloatArray:
+    """Return sums over steps of products of every band and every other, (n_hearings, n * n)."""
+    turned = left.transpose(0, 2, 1)
+    step = _MOST_PRODUCTS // right.shape[2] ** 2
+    total = turned[:, :, :step] @ right[:, :step]
+    for start in range(step, right.shape[1], step):
+        total += turned[:, :, start : start + step] @ right[:, start : start + step]
     return total.reshape(len(total), -1)
 
 
 def _smooth(bands: FloatArray) -> FloatArray:
     """Average five steps around every one, by 1, 4, 6, 4 and 1; the first and last go on."""
     first, last = bands[:, :1], bands[:, -1:]
-    padded = np.concatenate((first, first, bands, last, last), axis=1)
-    threes = padded[:, :-2] + 2 * padded[:, 1:-1] + padded[:, 2:]
-    smooth: FloatArray = (threes[:, :-2] + 2 * threes[:, 1:-1] + threes[:, 2:]) / 16
+    smooth = np.concatenate((first, first, bands, last, last), axis=1)
+    smooth *= 0.0625
+    for _ in range(4):  # binomial: pairs of neighbours four times
+        smooth = smooth[:, 1:] + smooth[:, :-1]
     return smooth
 
 

@@ -185,39 +185,6 @@ def test_digital_silence_is_raised_to_the_floor():
     assert (levelled[0] - levelled[0, 0]).tolist() == pytest.approx([0.0, -2.0, -9.2103], abs=1e-3)
 
 
-def test_the_second_floor_is_raised_and_the_first_left_alone():
-    levelled = level(torch.tensor([[0.0, -2.0], [-10.0, -15.0]])).half()
-    low, raised = split_hearings(hear_twice(levelled, n_parts=3), n_parts=3)
-    assert torch.equal(low.log_mel, levelled.float())
-    assert raised.log_mel.mean().item() == pytest.approx(0, abs=1e-6)
-    below = (raised.log_mel.max() - raised.log_mel).flatten().tolist()
-    assert below == pytest.approx([0.0, 2.0, 10.0, 11.5129], abs=2e-2)
-    assert torch.equal(low.shares, loudness_shares(levelled.float(), 3, 80.0))
-    assert torch.equal(raised.shares, loudness_shares(levelled.float(), 3, 30.0))
-
-
-def test_shares_are_loudness_cut_where_it_adds_up_to_a_part():
-    decibels = torch.tensor([[0.0, -10.0, -20.0, -70.0, 0.0], [0.0, -50.0, -20.0, -90.0, -20.0]])
-    shares = loudness_shares(decibels * math.log(10) / 10, n_parts=2, dynamic_range=40.0)
-    # Above the floor are 40 + 40, 30 + 0, 20 + 20, 0 + 0 and 40 + 20 decibels.
-    loudness = torch.tensor([80.0, 30.0, 40.0, 0.02 * 80, 60.0])
-    loudness = loudness / loudness.mean()
-    torch.testing.assert_close(shares.sum(0), loudness)
-    half = loudness.sum().item() / 2
-    assert shares.sum(1).tolist() == pytest.approx([half, half])
-    torch.testing.assert_close(shares[0, :2], torch.tensor([loudness[0], half - loudness[0]]))
-    assert shares[0, 2:].tolist() == [0, 0, 0]
-
-
-def test_silence_hardly_counts():
-    word = 3 * torch.randn(4, 30, generator=torch.Generator().manual_seed(0))
-    silence = torch.full((4, 50), word.min().item() - 10)
-    shares = loudness_shares(torch.cat((silence, word), dim=1), 3, 30.0).sum(0)
-    torch.testing.assert_close(shares[:50] / shares.max(), torch.full((50,), 0.02))
-    of_word = loudness_shares(word, 3, 30.0).sum(0)
-    torch.testing.assert_close(shares[50:] / shares.max(), of_word / of_word.max())
-
-
 def test_a_silent_minute_counts_no_more_than_others():
     """Levelled apart, it would be as loud in every frame as what is loudest in the others."""
     calls = torch.full((4, 1000), -9.0)

@@ -12,12 +12,12 @@ def random(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def pooled(clip, shares, width):
+def pooled(clip, shares, width, n_parts=None):
     """Pool a clip of which every frame is a position, cut into windows side by side."""
     windows = list(iter_windows([torch.cat((clip, shares))], width, width))
     stacked = torch.stack([window.log_mel for window in windows])
     maps, of_windows = stacked.split([len(clip), len(shares)], dim=1)
-    sums = window_sums([(maps, of_windows)])
+    sums = window_sums([maps], of_windows, n_parts or [len(shares)])
     clip_sums = sums.window(0)
     for i in range(1, len(windows)):
         clip_sums.add(sums, i)
@@ -43,9 +43,8 @@ def contour_of(parts, mean):
 def test_with_equal_weights_they_are_the_plain_statistics(n_frames):
     clip = random(5, n_frames)
     x = clip.double().numpy()
-    deviation, maximum, change, mean, contour = pooled(clip, shares_of_thirds(n_frames), 24)
+    deviation, change, mean, contour = pooled(clip, shares_of_thirds(n_frames), 24)
     np.testing.assert_allclose(deviation, np.log(np.hypot(x.std(1), 0.1)), atol=1e-6)
-    np.testing.assert_allclose(maximum, x.max(1), atol=1e-6)
     np.testing.assert_allclose(mean, x.mean(1), atol=1e-6)
     parts = [part.mean(axis=1) for part in np.split(x, 3, axis=1)]
     np.testing.assert_allclose(contour, contour_of(parts, x.mean(1)), atol=1e-5)
@@ -58,7 +57,7 @@ def test_with_equal_weights_they_are_the_plain_statistics(n_frames):
 def test_a_frame_counts_as_its_shares_say():
     clip, shares = random(5, 12), random(2, 12, seed=1).abs()
     x, w = clip.double().numpy(), shares.double().numpy()
-    deviation, _, change, mean, contour = pooled(clip, shares, 12)
+    deviation, change, mean, contour = pooled(clip, shares, 12)
     whole = w.sum(0)
     expected = np.average(x, axis=1, weights=whole)
     np.testing.assert_allclose(mean, expected, atol=1e-6)
@@ -84,10 +83,10 @@ def test_a_contour_tells_the_same_whatever_its_size():
 
 def test_a_position_has_the_shares_of_its_frames():
     coarse, shares = random(5, 4), random(2, 12, seed=1).abs()
-    window = window_sums([(coarse[None], shares[None])]).window(0)
+    window = window_sums([coarse[None]], shares[None], [2]).window(0)
     fine = pooled(coarse.repeat_interleave(3, dim=1), shares, 12)
     for of_positions, of_frames in zip(of_one_clip(window), fine, strict=True):
-        if of_frames is not fine[2]:  # changes are told from position to position
+        if of_frames is not fine[1]:  # changes are told from position to position
             np.testing.assert_allclose(of_positions, of_frames, atol=1e-5)
 
 
@@ -100,16 +99,25 @@ def test_frames_without_a_share_have_no_say():
 def test_one_position_does_not_change():
     deviation, *others, contour = pooled(torch.tensor([[3.0]]), torch.full((2, 1), 0.5), 4)
     assert deviation.item() == pytest.approx(np.log(0.1))
-    assert [block.item() for block in others] == [3, 0, 3]
+    assert [block.item() for block in others] == [0, 3]
     assert contour.tolist() == [0.0, 0.0]
 
 
+def test_every_weighting_has_its_own_statistics_and_those_of_one_part_no_contour():
+    clip, shares = random(5, 12), random(4, 12, seed=1).abs()
+    first, second = pooled(clip, shares[:3], 6), pooled(clip, shares[3:], 6)
+    assert len(second) == 3
+    together = pooled(clip, shares, 6, n_parts=[3, 1])
+    assert len(together) == 7
+    for a, b in zip(together, first + second, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+
+
 def test_several_maps_are_reduced_side_by_side():
-    maps = [
-        (random(2, n, 12 // step), random(2, 3, 12, seed=n).abs()) for n, step in ((5, 1), (2, 3))
-    ]
-    together = window_sums(maps).blocks()
-    one_by_one = [block for each in maps for block in window_sums([each]).blocks()]
-    assert len(together) == len(one_by_one) == 10
+    maps = [random(2, n, 12 // step) for n, step in ((5, 1), (2, 3))]
+    shares = random(2, 3, 12, seed=2).abs()
+    together = window_sums(maps, shares, [2, 1]).blocks()
+    one_by_one = [block for each in maps for block in window_sums([each], shares, [2, 1]).blocks()]
+    assert len(together) == len(one_by_one) == 14
     for a, b in zip(together, one_by_one, strict=True):
         np.testing.assert_array_equal(a, b)

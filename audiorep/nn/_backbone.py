@@ -60,13 +60,15 @@ class ConvBackbone(nn.Module):
         bands = [min(n_bands, -(-n_mels // (4 * 2**i))) for i in range(n_stages)]
         self.embedding_dim = _N_STATISTICS * sum(map(operator.mul, channels, bands))
 
-    def feature_maps(self, x: Tensor) -> list[Tensor]:
-        """Return the output of every stage, from shallow to deep.
+    def feature_maps(self, x: Tensor, first: int = 0) -> list[Tensor]:
+        """Return the output of the stages, from shallow to deep.
 
         Parameters
         ----------
         x : Tensor of shape (batch, n_mels, n_frames)
             Standardised log-mels.
+        first : int, default=0
+            The stage to begin with.
 
         Returns
         -------
@@ -74,7 +76,8 @@ class ConvBackbone(nn.Module):
             Frequency is folded into the channels: channel ``c * n_bands + b`` is filter ``c`` in
             band ``b``.
         """
-        return [fold_bands(stage_map.float(), self.n_bands) for stage_map in self._stage_maps(x)]
+        maps = self._stage_maps(x)[first:]
+        return [fold_bands(stage_map.float(), self.n_bands) for stage_map in maps]
 
     def _stage_maps(self, x: Tensor) -> list[Tensor]:
         """Return the output of every stage, (batch, n_filters, n_bands, n_positions)."""

@@ -1,0 +1,191 @@
+"""How a clip is heard: which floors of silence it has, and how much each frame counts."""
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.special import expit
+from torch import Tensor
+
+from audiorep._texture import average_bands
+
+FloatArray = npt.NDArray[np.floating[Any]]
+
+_NATS_PER_DECIBEL = math.log(10.0) / 10.0
+_QUIETEST = 0.02  # what the quietest frame counts, beside the loudest
+# Decibels below the loudest value. Of the floors of what the network hears, what stands out, and
+# the second texture; that of `level`, which is the first texture's, is there already.
+_NETWORK_FLOOR, _PROMINENT, _TEXTURE_FLOOR = 60.0, 30.0, 50.0
+# How sharply dull frames are told from bright ones, and nats; tilts that differ less are alike.
+_SHARPNESS, _SMALL_TILT = 8.0, 0.2
+
+
+def level(log_mel: Tensor, dynamic_range: float = 80.0) -> Tensor:
+    """Take away what depends on how loud a clip was recorded.
+
+    Parameters
+    ----------
+    log_mel : Tensor of shape (n_mels, n_frames)
+        Natural logarithm of power.
+    dynamic_range : float, default=80.0
+        What lies further than this below the loudest value, in decibels, is silence, and raised
+        to that floor: digital zeros would otherwise dominate every statistic.
+
+    Returns
+    -------
+    Tensor of shape (n_mels, n_frames)
+        With mean zero.
+    """
+    # amax, for max copies what is transposed.
+    floor = log_mel.amax() - dynamic_range * _NATS_PER_DECIBEL
+    raised = torch.maximum(log_mel, floor)
+    # Band by band: a mean over all would be rounded as threads share the sum.
+    return raised - raised.mean(1).mean()
+
+
+class Heard(NamedTuple):
+    """A block of a clip as it is heard."""
+
+    log_mel: FloatArray  # (n_frames, n_mels), for the network
+    shares: FloatArray  # (sum(part_counts(n_parts)), n_frames), what each frame counts
+    textures: FloatArray  # (2, n_frames, n_mels), at two floors
+    texture_weights: FloatArray  # (2, n_frames), what each frame counts there
+
+
+def part_counts(n_parts: int) -> list[int]:
+    """Return the parts that each weighting of the frames is cut into.
+
+    The first two, by loudness and by what stands out, are cut (see `loudness_shares`); the others,
+    of dull frames and of bright ones (see `tilt_weights`), are not.
+    """
+    return [n_parts, n_parts, 1, 1]
+
+
+def hear(levelled: Tensor, n_parts: int) -> Heard:
+    """Listen to a block of a clip.
+
+    How a note decays and how quiet a voice is, tells much, and so does what is heard where hiss and
+    hum are kept out; no single floor of silence shows both. The network has one in between, and
+    textures, which cost little, have both: at the lower floor a frame counts by all that is in it,
+    at the raised one by what stands out.
+
+    Parameters
+    ----------
+    levelled : Tensor of shape (n_mels, n_frames)
+        As `level` gives it, on the processor.
+    n_parts : int
+        As for `loudness_shares`.
+
+    Returns
+    -------
+    Heard
+    """
+    log_mel = levelled.float().T.numpy()
+    depths = [80.0, _NETWORK_FLOOR, _PROMINENT, _TEXTURE_FLOOR]
+    floors = log_mel.max() - np.array(depths, np.float32) * np.float32(_NATS_PER_DECIBEL)
+    raised = np.maximum(log_mel, floors[:, None, None])
+    loudness, _, prominence = _with_mean_one(_above(raised[:3], floors[:3], 1)[:, :, 0])
+    network = raised[1]
+    shares = (
+        loudness_shares(loudness, n_parts),
+        loudness_shares(prominence, n_parts),
+        tilt_weights(network, floors[1]),
+    )
+    return Heard(
+        network - network.mean(1).mean(),
+        np.concatenate(shares),
+        raised[::3],
+        np.stack((loudness, prominence), dtype=np.float32),
+    )
+
+
+def frame_loudness(log_mel: FloatArray, dynamic_range: float) -> FloatArray:
+    """Tell how loud every frame is, beside the others.
+
+    Parameters
+    ----------
+    log_mel : ndarray of shape (n_frames, n_mels)
+        Natural logarithm of power, float32.
+    dynamic_range : float
+        Loudness is the mean over the bands of how far they are above a floor this far below the
+        loudest value, in decibels.
+
+    Returns
+    -------
+    ndarray of shape (n_frames,)
+        float64. Silence has 0.02 of what the loudest frame has; the mean is 1, so that of parts of
+        a clip that were levelled apart none counts for more than others.
+    """
+    floors = log_mel.max(keepdims=True)[0] - np.float32(dynamic_range * _NATS_PER_DECIBEL)
+    return _with_mean_one(_above(np.maximum(log_mel, floors)[None], floors, 1)[0, :, 0])
+
+
+def _above(raised: FloatArray, floors: FloatArray, n_bands: int) -> FloatArray:
+    """Return how far wide bands are above a floor, (n_floors, n_frames, n_bands), float64."""
+    bands = average_bands(raised, n_bands).astype(np.float64)
+    return bands - floors[:, None, None]
+
+
+def _with_mean_one(weights: FloatArray) -> FloatArray:
+    """Let nothing be far below the greatest weight of a row, and make the mean of the row 1."""
+    weights = np.maximum(weights, _QUIETEST * weights.max(-1, keepdims=True))
+    weights *= weights.shape[-1] / weights.sum(-1, keepdims=True)
+    return weights
+
+
+def loudness_shares(loudness: FloatArray, n_parts: int) -> FloatArray:
+    """Cut a block into parts of equal loudness, and tell how much each frame counts in each.
+
+    A frame counts as much as it is loud. Parts follow the sound rather than the clock: the silence
+    before a word or behind it hardly counts, and a word that is spoken slowly has the same
+    beginning, middle and end as one that is spoken fast.
+
+    Parameters
+    ----------
+    loudness : ndarray of shape (n_frames,)
+        As `frame_loudness` gives it.
+    n_parts : int
+        Number of parts.
+
+    Returns
+    -------
+    ndarray of shape (n_parts, n_frames)
+        float32. The sum over parts is a frame's loudness, the sum over frames the same for every
+        part: a frame on a border is divided.
+    """
+    end = loudness.cumsum()
+    border = np.arange(n_parts + 1)[:, None] * (end[-1] / n_parts)
+    until = np.minimum(end, border[1:])
+    since = np.maximum(end - loudness, border[:-1])
+    return np.maximum(until - since, 0.0).astype(np.float32)
+
+
+def tilt_weights(raised: FloatArray, floor: float) -> FloatArray:
+    """Tell dull frames from bright ones: how much each counts among either.
+
+    Dull is a frame of which the lower half of the bands is further above the upper half than in
+    the mean of the block. So vowels part from hisses and a stroke from its ring, whatever the
+    recording is like as a whole.
+
+    Parameters
+    ----------
+    raised : ndarray of shape (n_frames, n_mels)
+        Natural logarithm of power, float32, nowhere below the floor.
+    floor : float
+        That of silence.
+
+    Returns
+    -------
+    ndarray of shape (2, n_frames)
+        float32: what a frame counts among the dull, and what among the bright. Loud frames count
+        for more, as in `frame_loudness`. The mean of either is 1.
+    """
+    low, high = _above(raised[None], np.array([floor]), 2)[0].T
+    loudness = _with_mean_one(low + high)
+    tilt = low - high
+    tilt -= (tilt * loudness).mean()
+    deviation = math.sqrt((tilt * tilt * loudness).mean())
+    is_dull = expit(tilt * (_SHARPNESS / (deviation + _SMALL_TILT)))
+    return _with_mean_one(np.stack((is_dull, 1.0 - is_dull)) * loudness).astype(np.float32)
