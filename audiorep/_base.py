@@ -4,7 +4,7 @@ import sys
 import time
 import warnings
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from numbers import Integral, Real
 from typing import Any, ClassVar, NamedTuple, Self
@@ -24,7 +24,7 @@ from torch import Tensor
 
 from audiorep._clips import Clips, check_clips
 from audiorep._dtype import float32_by_default, undisturbed
-from audiorep._embedding import FloatArray, Pooled, Source, clip_frames, pool_clips
+from audiorep._embedding import FloatArray, Pooled, Source, clip_frames, pool_clips, pool_groups
 from audiorep._log_mels import LogMels, levelled_blocks
 from audiorep._readout import ReadOut
 from audiorep._training import History, resolve_device, resolve_precision, seeded
@@ -325,7 +325,7 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseAu
         sources = [
             Source(int(n_frames), log_mels.blocks(i)) for i, n_frames in enumerate(log_mels.lengths)
         ]
-        pooled = self._pool(module, sources, training_set.device)
+        pooled = pool_clips(module, sources, training_set.device, self._n_parts)
         if not np.isfinite(pooled.rows).all():
             raise FloatingPointError(
                 "The features of the training clips are not finite; lower "
@@ -336,11 +336,6 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseAu
         self.history_, self.loss_curve_ = history, history["loss"]
         self.module_, self.readout_ = module, self._make_readout().fit(*pooled)
         return pooled
-
-    def _pool(
-        self, module: WindowEncoder, sources: Iterable[Source], device: torch.device
-    ) -> Pooled:
-        return pool_clips(module, sources, device, self._n_parts)
 
     # ------------------------------------------------------------------ transform
 
@@ -374,8 +369,14 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseAu
         """
         check_is_fitted(self, "readout_")
         device = resolve_device(self.device)
-        pooled = self._pool(self.module_, self._sources(X), device)
-        return self.readout_.transform(pooled.rows)
+        groups = pool_groups(
+            self.module_,
+            self._sources(X),
+            device,
+            self._n_parts,
+            lambda pooled: self.readout_.transform(pooled.rows),
+        )
+        return np.concatenate(groups)
 
     @undisturbed()
     def transform_frames(self, X: Any) -> tuple[list[FloatArray], list[FloatArray]]:

@@ -2,7 +2,7 @@
 
 import copy
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import chain, islice, pairwise, takewhile
@@ -17,11 +17,13 @@ from audiorep._hearing import hear, part_counts
 from audiorep._log_mels import Window, iter_windows
 from audiorep._pooling import Sums, window_sums
 from audiorep._texture import BLOCK_WEIGHTS, DoubleArray, texture_blocks, texture_sums
-from audiorep._threads import on_threads
+from audiorep._threads import on_threads, one_blas_thread
 from audiorep.nn import WindowEncoder
 
 FloatArray = npt.NDArray[np.float32]
 _Module = TypeVar("_Module", bound=WindowEncoder)
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 # Windows that pass the module together; of those that are twice as wide, half as many. The last
 # batch is filled up, so that every product has the same shape and a clip's features never depend
@@ -120,7 +122,23 @@ class Pooled(NamedTuple):
 def pool_clips(
     module: WindowEncoder, sources: Iterable[Source], device: torch.device, n_parts: int
 ) -> Pooled:
-    """Return the statistics over time of every clip's feature maps, and of its log-mel's texture.
+    """Return the statistics over time of every clip; see `pool_groups`."""
+    groups = pool_groups(module, sources, device, n_parts, lambda pooled: pooled)
+    rows, sizes, weights = zip(*groups, strict=True)
+    return Pooled(np.concatenate(rows), sizes[0], weights[0])
+
+
+def pool_groups(
+    module: WindowEncoder,
+    sources: Iterable[Source],
+    device: torch.device,
+    n_parts: int,
+    finish: Callable[[Pooled], _Result],
+) -> list[_Result]:
+    """Return what `finish` makes of the statistics of clips, group by group.
+
+    They are statistics over time of a clip's feature maps, and of the texture of its log-mel. Those
+    of many clips together would fill the memory.
 
     Windows are twice as wide as those of training, where a clip is longer than these: at the edge
     of a window, a map misses what is beyond. They stand side by side (but the last, which ends with
@@ -131,23 +149,32 @@ def pool_clips(
     threads that share the work on one small batch spend more time waiting for each other.
     """
     stopped = threading.Event()
-    pool = partial(
-        _pool_group, on_device(module, device), device=device, n_parts=n_parts, stopped=stopped
-    )
-    groups = _groups(list(sources))
+    on_its_device = on_device(module, device)
+
+    def pool(group: list[Source]) -> _Result:
+        return finish(_pool_group(on_its_device, group, device, n_parts, stopped))
+
+    with one_blas_thread():
+        return _each(pool, _groups(list(sources)), stopped)
+
+
+def _each(
+    work: Callable[[_Item], _Result], items: list[_Item], stopped: threading.Event
+) -> list[_Result]:
+    """Work on all items, on as many threads as torch has; set `stopped` when one fails."""
     n_threads = torch.get_num_threads()
-    n_workers = min(n_threads, len(groups))
+    n_workers = min(n_threads, len(items))
     if n_workers == 1:
-        return _joined(map(pool, groups))
+        return list(map(work, items))
     with ThreadPoolExecutor(n_workers, "audiorep") as executor:
-        work = partial(on_threads, n_threads // n_workers, pool)
+        on_its_threads = partial(on_threads, n_threads // n_workers, work)
         try:
-            first = executor.submit(work, groups[0])
+            first = executor.submit(on_its_threads, items[0])
         except RuntimeError:  # the main thread has ended, and no executor takes work any more
-            return _joined(map(pool, groups))
-        others = [executor.submit(work, group) for group in groups[1:]]
+            return list(map(work, items))
+        others = [executor.submit(on_its_threads, item) for item in items[1:]]
         try:
-            return _joined(future.result() for future in (first, *others))
+            return [future.result() for future in (first, *others)]
         except BaseException:
             stopped.set()
             executor.shutdown(cancel_futures=True)
@@ -165,12 +192,6 @@ def _groups(sources: list[Source]) -> list[list[Source]]:
     borders = np.searchsorted(middles, shares, side="right")
     groups = pairwise([0, *borders.tolist(), len(sources)])
     return [sources[start:end] for start, end in groups if start < end]
-
-
-def _joined(parts: Iterable[Pooled]) -> Pooled:
-    """Put the clips of all groups below each other."""
-    rows, sizes, weights = zip(*parts, strict=True)
-    return Pooled(np.concatenate(rows), sizes[0], weights[0])
 
 
 def _pool_group(

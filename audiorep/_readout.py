@@ -5,9 +5,6 @@ from typing import Self
 
 import numpy as np
 import numpy.typing as npt
-import torch
-
-from audiorep._threads import on_threads
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -89,18 +86,13 @@ class ReadOut:
 
     def transform(self, pooled: FloatArray) -> FloatArray:
         """Return features, of shape (n_clips, n_features_out)."""
-        rows = np.zeros((-(-len(pooled) // _ROWS) * _ROWS, pooled.shape[1]), dtype=np.float32)
-        rows[: len(pooled)] = (pooled - self.mean) * self.factor
-        features = on_threads(1, self._project, rows)[: len(pooled)]
-        return features
+        starts = range(0, len(pooled), _ROWS)
+        return np.concatenate([self._project(pooled[i : i + _ROWS]) for i in starts])
 
-    def _project(self, rows: FloatArray) -> FloatArray:
-        # By torch, with one thread: threads would share the sum, and those of numpy go on spinning
-        # for a while, in the way of whatever comes next.
-        known = self.projection  # maybe mapped from a file, read-only, which torch warns of
-        projection = torch.from_numpy(known if known.flags.writeable else known.copy())
-        parts = [part @ projection for part in torch.split(torch.from_numpy(rows), _ROWS)]
-        projected: FloatArray = torch.cat(parts).numpy()
+    def _project(self, few: FloatArray) -> FloatArray:
+        rows = np.zeros((_ROWS, few.shape[1]), dtype=np.float32)
+        rows[: len(few)] = (few - self.mean) * self.factor
+        projected: FloatArray = (rows @ self.projection)[: len(few)]
         length = np.linalg.norm(projected, axis=1, keepdims=True)
         return projected * (self.row_length / np.maximum(length, _SHORTEST)).astype(np.float32)
 

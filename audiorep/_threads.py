@@ -2,7 +2,8 @@
 
 import functools
 from collections.abc import Callable
-from typing import TypeVar
+from contextlib import AbstractContextManager
+from typing import Any, TypeVar
 
 import torch
 from threadpoolctl import ThreadpoolController
@@ -17,10 +18,20 @@ def on_threads(n_threads: int, work: Callable[[_Item], _Result], item: _Item) ->
     OpenMP's number is the calling thread's own; `torch.set_num_threads` would reach others, too.
     """
     torch.get_num_threads()  # lets torch set the thread's number first, which it does once
-    with _openmp().limit(limits=n_threads):
+    with _controller("openmp").limit(limits=n_threads):
         return work(item)
 
 
+def one_blas_thread() -> AbstractContextManager[Any]:
+    """Let numpy's matrix products work with one thread in a block.
+
+    Other threads would go on spinning behind a product for a while, in the way of whatever comes
+    next. Their number is that of the whole process.
+    """
+    limit: AbstractContextManager[Any] = _controller("blas").limit(limits=1)
+    return limit
+
+
 @functools.cache
-def _openmp() -> ThreadpoolController:
-    return ThreadpoolController().select(user_api="openmp")
+def _controller(user_api: str) -> ThreadpoolController:
+    return ThreadpoolController().select(user_api=user_api)

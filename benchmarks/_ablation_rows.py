@@ -16,9 +16,10 @@ from sklearn.base import ClassifierMixin
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
-from audiorep import ContrastiveAudioEncoder, VQTransformerEncoder, _log_mels
+from audiorep import ContrastiveAudioEncoder, VQTransformerEncoder, _hearing
 from audiorep._base import BaseAudioEncoder
-from audiorep._log_mels import loudness_shares
+from audiorep._embedding import Pooled
+from audiorep._hearing import loudness_shares
 from audiorep._readout import FloatArray, ReadOut
 from audiorep._texture import BLOCK_WEIGHTS
 from audiorep._vq_window_encoder import VQWindowEncoder
@@ -33,9 +34,13 @@ from audiorep.augmentations import (
 from audiorep.evaluation import SupervisedAudioClassifier
 from audiorep.nn import WindowEncoder
 
-# Blocks are pooled in this order: at each floor, of each map, logarithm of the deviation, maximum,
-# change, mean and contour; then, at each floor, those of the log-mels' texture.
-_FLOORS, _STATISTICS, _TEXTURES = 2, 5, len(BLOCK_WEIGHTS)
+# Blocks are pooled in this order: of each map and each weighting, logarithm of the deviation,
+# change and mean, and, but for the last two weightings, the contour; then, at two floors, those of
+# the log-mels' texture.
+_OF_WEIGHTINGS = ([0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10], [11, 12, 13])
+_LOUDNESS, _PROMINENCE, _DULL, _BRIGHT = range(4)
+_CONTOURS = [3, 7]
+_OF_MAP, _OF_TEXTURES = 14, 2 * len(BLOCK_WEIGHTS)
 
 
 # ---------------------------------------------------------------------- one training, many rows
@@ -59,16 +64,16 @@ class SharedTraining(BaseAudioEncoder):
 
 
 class ChosenBlocks(ReadOut):
-    """Read out some statistics of some maps at some floors.
+    """Read out some statistics of some maps.
 
     Parameters
     ----------
     n_maps : int
         Feature maps of the encoder.
-    maps, floors, statistics : sequence of int, default=None
+    maps, weightings : sequence of int, default=None
         Which are kept; None means all.
-    textures : bool, default=True
-        Whether textures are kept, of the floors that are.
+    contours, textures : bool, default=True
+        Whether they are kept.
     power : float, default=0.25
         As for `ReadOut`.
     """
@@ -77,14 +82,14 @@ class ChosenBlocks(ReadOut):
         self,
         n_maps: int,
         maps: Sequence[int] | None = None,
-        floors: Sequence[int] | None = None,
-        statistics: Sequence[int] | None = None,
+        weightings: Sequence[int] | None = None,
+        contours: bool = True,
         textures: bool = True,
         power: float = 0.25,
     ) -> None:
         super().__init__(power=power)
-        self.n_maps, self.maps, self.floors = n_maps, maps, floors
-        self.statistics, self.textures = statistics, textures
+        self.n_maps, self.maps, self.weightings = n_maps, maps, weightings
+        self.contours, self.textures = contours, textures
 
     def fit(
         self,
@@ -95,19 +100,16 @@ class ChosenBlocks(ReadOut):
         """Learn from the chosen blocks."""
         assert block_sizes is not None
         assert block_weights is not None
-        n_of_maps = _FLOORS * self.n_maps * _STATISTICS
-        assert len(block_sizes) == n_of_maps + _FLOORS * _TEXTURES
-        of_maps = np.arange(n_of_maps).reshape(_FLOORS, self.n_maps, _STATISTICS)
-        of_textures = np.arange(n_of_maps, len(block_sizes)).reshape(_FLOORS, _TEXTURES)
-        floors, maps, statistics = (
-            list(range(n) if kept is None else kept)
-            for kept, n in zip(
-                (self.floors, self.maps, self.statistics), of_maps.shape, strict=True
-            )
-        )
-        chosen = of_maps[np.ix_(floors, maps, statistics)].ravel()
+        n_of_maps = self.n_maps * _OF_MAP
+        assert len(block_sizes) == n_of_maps + _OF_TEXTURES
+        maps = range(self.n_maps) if self.maps is None else self.maps
+        weightings = range(len(_OF_WEIGHTINGS)) if self.weightings is None else self.weightings
+        statistics = [i for weighting in weightings for i in _OF_WEIGHTINGS[weighting]]
+        if not self.contours:
+            statistics = [i for i in statistics if i not in _CONTOURS]
+        chosen = [_OF_MAP * of_map + i for of_map in maps for i in statistics]
         if self.textures:
-            chosen = np.concatenate((chosen, of_textures[floors].ravel()))
+            chosen += range(n_of_maps, len(block_sizes))
         columns = np.split(np.arange(pooled.shape[1]), np.cumsum(block_sizes)[:-1])
         self.columns: npt.NDArray[np.int64] = np.concatenate([columns[i] for i in chosen])
         super().fit(
@@ -126,12 +128,12 @@ class ChosenBlocks(ReadOut):
 
 
 class Contrastive(SharedTraining, ContrastiveAudioEncoder):
-    """The encoder, with a read-out that a row may choose: maps are log-mels and three stages."""
+    """The encoder, with a read-out that a row may choose: maps are log-mels and two stages."""
 
     _read_out: ClassVar[dict[str, Any]] = {}
 
     def _make_readout(self) -> ReadOut:
-        return ChosenBlocks(4, **self._read_out)
+        return ChosenBlocks(3, **self._read_out)
 
 
 class SpectrogramOnly(Contrastive):
@@ -143,13 +145,13 @@ class SpectrogramOnly(Contrastive):
 class DeepestOnly(Contrastive):
     """Features of the deepest stage alone."""
 
-    _read_out: ClassVar[dict[str, Any]] = {"maps": [3], "textures": False}
+    _read_out: ClassVar[dict[str, Any]] = {"maps": [2], "textures": False}
 
 
 class WithoutContours(Contrastive):
     """Of every map, nothing about how its beginning, middle and end differ."""
 
-    _read_out: ClassVar[dict[str, Any]] = {"statistics": [0, 1, 2, 3]}
+    _read_out: ClassVar[dict[str, Any]] = {"contours": False}
 
 
 class WithoutTextures(Contrastive):
@@ -158,16 +160,22 @@ class WithoutTextures(Contrastive):
     _read_out: ClassVar[dict[str, Any]] = {"textures": False}
 
 
-class LowFloorOnly(Contrastive):
-    """Every clip is heard once, with its floor 80 dB down."""
+class LoudnessOnly(Contrastive):
+    """Every frame counts by its loudness alone."""
 
-    _read_out: ClassVar[dict[str, Any]] = {"floors": [0]}
+    _read_out: ClassVar[dict[str, Any]] = {"weightings": [_LOUDNESS]}
 
 
-class RaisedFloorOnly(Contrastive):
-    """Every clip is heard once, with its floor 50 dB down."""
+class WithoutProminence(Contrastive):
+    """No statistics in which frames count by what stands out."""
 
-    _read_out: ClassVar[dict[str, Any]] = {"floors": [1]}
+    _read_out: ClassVar[dict[str, Any]] = {"weightings": [_LOUDNESS, _DULL, _BRIGHT]}
+
+
+class WithoutTilts(Contrastive):
+    """No statistics of dull frames and of bright ones."""
+
+    _read_out: ClassVar[dict[str, Any]] = {"weightings": [_LOUDNESS, _PROMINENCE]}
 
 
 class NotLevelled(Contrastive):
@@ -182,17 +190,45 @@ class Whitened(Contrastive):
     _read_out: ClassVar[dict[str, Any]] = {"power": 1.0}
 
 
-def shares_by_the_clock(log_mel: Tensor, n_parts: int, dynamic_range: float) -> Tensor:
+class HeardOtherwise(Contrastive):
+    """Clips are heard otherwise after training."""
+
+    _otherwise: ClassVar[dict[str, Any]] = {}
+
+    def _fit(self, X: Any, every_clip: bool = False) -> Pooled:
+        with patch.multiple(_hearing, **self._otherwise):
+            return super()._fit(X, every_clip)
+
+    def transform(self, X: Any) -> FloatArray:
+        """Return the features of clips."""
+        with patch.multiple(_hearing, **self._otherwise):
+            return super().transform(X)
+
+
+def shares_by_the_clock(loudness: FloatArray, n_parts: int) -> Any:
     """Stand in for `loudness_shares`: all frames count alike, and parts are equally long."""
-    return loudness_shares(torch.zeros_like(log_mel), n_parts, dynamic_range)
+    return loudness_shares(np.ones(len(loudness)), n_parts)
 
 
-class ByTheClock(Contrastive):
-    """Statistics in which all frames count alike, however loud, and means of parts equally long."""
+class ByTheClock(HeardOtherwise):
+    """Instead of by loudness or by what stands out, all frames count alike, in equally long parts.
 
-    def _pool(self, *arguments: Any) -> Any:
-        with patch.object(_log_mels, "loudness_shares", shares_by_the_clock):
-            return super()._pool(*arguments)
+    Dull and bright frames, and those of textures, count as ever.
+    """
+
+    _otherwise: ClassVar[dict[str, Any]] = {"loudness_shares": shares_by_the_clock}
+
+
+class LowFloor(HeardOtherwise):
+    """The network hears down to 80 dB below the loudest value."""
+
+    _otherwise: ClassVar[dict[str, Any]] = {"_NETWORK_FLOOR": 80.0}
+
+
+class HighFloor(HeardOtherwise):
+    """The network hears down to 40 dB below the loudest value."""
+
+    _otherwise: ClassVar[dict[str, Any]] = {"_NETWORK_FLOOR": 40.0}
 
 
 class TrainedWithLabels(ClassifierMixin, Contrastive):
@@ -238,11 +274,14 @@ def contrastive_entries() -> dict[str, Any]:
         "random weights": Contrastive(n_epochs=0),
         "spectrogram alone": SpectrogramOnly(),
         "deepest stage alone": DeepestOnly(),
-        "low floor alone": LowFloorOnly(),
-        "raised floor alone": RaisedFloorOnly(),
+        "frames count by loudness alone": LoudnessOnly(),
+        "without prominence": WithoutProminence(),
+        "without dull and bright": WithoutTilts(),
         "without contours": WithoutContours(),
         "without textures": WithoutTextures(),
         "frames count alike": ByTheClock(),
+        "floor at 80 dB": LowFloor(),
+        "floor at 40 dB": HighFloor(),
         "principal axes not levelled": NotLevelled(),
         "principal axes whitened": Whitened(),
         "views not compared": Contrastive(augmentation_awareness=0.0),

@@ -424,25 +424,39 @@ def test_variants_change_what_they_say(ablation, fitted_rows):
         return len(fitted_rows[name].readout_.mean)
 
     every = columns("contrastive")
-    assert columns("low floor alone") == columns("raised floor alone") == every // 2
     of_textures = 2 * (7 * 16 + 7 * (16 * 15 // 2) + 2 * 6 * 8 * 8)
-    assert columns("without textures") == every - of_textures
-    # Of ten columns, six are of contours.
-    assert columns("without contours") == (every - of_textures) * 4 // 10 + of_textures
-    assert columns("frames count alike") == every
-    assert columns("spectrogram alone") == 2 * 10 * 64 + of_textures
-    assert columns("deepest stage alone") == 2 * 10 * (4 * 4) * 4  # filters by bands
+    of_maps = every - of_textures
+    # Of 24 columns, twice six are of contours, and three more of each of four weightings.
+    assert columns("without textures") == of_maps
+    assert columns("without contours") == of_maps * 12 // 24 + of_textures
+    assert columns("frames count by loudness alone") == of_maps * 9 // 24 + of_textures
+    assert columns("without prominence") == of_maps * 15 // 24 + of_textures
+    assert columns("without dull and bright") == of_maps * 18 // 24 + of_textures
+    assert columns("spectrogram alone") == 24 * 64 + of_textures
+    assert columns("deepest stage alone") == 24 * (4 * 4) * 4  # filters by bands
     assert fitted_rows["principal axes not levelled"].readout_.power == 0
     assert fitted_rows["principal axes whitened"].readout_.power == 1
-    assert columns("VQ: codes alone") == 2 * 10 * 16
-    assert columns("VQ: last block alone") == 2 * 10 * 64
+    assert columns("VQ: codes alone") == 24 * 16
+    assert columns("VQ: last block alone") == 24 * 64
     assert columns("VQ: tokens and blocks alone") == 3 * columns("VQ: last block alone")
-    assert columns("VQ: bottleneck alone") == 2 * 10 * 4 * 64
-    # Without loudness, statistics of the same network are others.
-    by_loudness, by_the_clock = (
-        fitted_rows[name].readout_.mean for name in ("random weights", "frames count alike")
-    )
-    assert np.abs(by_loudness - by_the_clock).max() > 0.01
+    assert columns("VQ: bottleneck alone") == 24 * 4 * 64
+    # Heard otherwise, statistics of the same network are others.
+    usual = fitted_rows["random weights"]
+    for name in ("frames count alike", "floor at 80 dB", "floor at 40 dB"):
+        assert columns(name) == every
+        assert np.abs(usual.readout_.mean - fitted_rows[name].readout_.mean).max() > 0.01
+
+
+def test_a_row_that_hears_otherwise_does_so_in_transform_and_nowhere_else(fitted_rows):
+    clips = make_instrument_notes(8, duration=0.2, random_state=1).data
+    row, usual = fitted_rows["floor at 40 dB"], fitted_rows["random weights"]
+    before = usual.transform(clips)
+    fitted = clone(row)
+    np.testing.assert_array_equal(fitted.fit_transform(clips), fitted.transform(clips))
+    np.testing.assert_array_equal(usual.transform(clips), before)
+
+
+def test_variants_have_other_views(ablation):
     rows = ablation.entries()
     parts = [type(part).__name__ for part in rows["without background"].augmentation]
     assert len(parts) == len(rows["with style mixing"].augmentation) - 2
@@ -476,7 +490,8 @@ def test_rows_that_differ_in_the_read_out_alone_share_one_training(ablation, mon
         clone(ablation.entries()[name]).set_params(width=4, random_state=0).fit(clips)
     assert trained == ["Contrastive"]
     others = [name for name in rows.contrastive_entries() if name.startswith(("with", "crop"))]
-    others = [name for name in others if name not in ("without contours", "without textures")]
+    read_out = ("contours", "textures", "prominence", "dull and bright")
+    others = [name for name in others if name.removeprefix("without ") not in read_out]
     for name in others:
         clone(ablation.entries()[name]).set_params(width=4, random_state=0).fit(clips)
     assert len(trained) == 1 + len(others) > 6

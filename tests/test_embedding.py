@@ -16,7 +16,7 @@ import torch
 
 from audiorep import ContrastiveAudioEncoder, VQTransformerEncoder
 from audiorep._embedding import Source, _groups, pool_clips
-from audiorep._log_mels import hear_twice, level, split_hearings
+from audiorep._hearing import hear, level, part_counts
 from audiorep._texture import BLOCK_WEIGHTS, texture_blocks, texture_sums
 from audiorep.evaluation import LogMelStatistics, MFCCStatistics, SupervisedAudioClassifier
 from audiorep.nn import WindowEncoder
@@ -43,46 +43,52 @@ def levelled(n_frames, seed=0):
     return level(4 * torch.randn(3, n_frames, generator=generator)).half()
 
 
+def weightings(heard, n_parts):
+    """Return what frames count, for each weighting (n_parts, n_frames)."""
+    return np.split(heard.shares.astype(float), np.cumsum(part_counts(n_parts))[:-1])
+
+
 def weighted_statistics(log_mel, shares):
-    x, w = log_mel.double().numpy(), shares.double().numpy()
-    whole = w.sum(0)
-    mean = np.average(x, axis=1, weights=whole)
-    contour = np.stack([np.average(x, axis=1, weights=part) for part in w]) - mean
-    contour /= np.sqrt((contour**2).mean(axis=1, keepdims=True) + 0.08**2)
-    return [
-        0.5 * np.log(np.average((x.T - mean) ** 2, axis=0, weights=whole) + 0.01),
-        x.max(1),
-        np.average(np.abs(np.diff(x)), axis=1, weights=np.sqrt(whole[1:] * whole[:-1])),
+    """Return those of frames, (n_frames, n_mels), that count as `shares` says."""
+    x, whole = log_mel.astype(float), shares.sum(0)
+    mean = np.average(x, axis=0, weights=whole)
+    change_weights = np.sqrt(whole[1:] * whole[:-1])
+    statistics = [
+        0.5 * np.log(np.average((x - mean) ** 2, axis=0, weights=whole) + 0.01),
+        np.average(np.abs(np.diff(x, axis=0)), axis=0, weights=change_weights),
         mean,
-        contour.ravel(),
     ]
+    if len(shares) > 1:
+        contour = np.stack([np.average(x, axis=0, weights=part) for part in shares]) - mean
+        contour /= np.sqrt((contour**2).mean(axis=1, keepdims=True) + 0.08**2)
+        statistics.append(contour.ravel())
+    return statistics
 
 
-def texture_of(log_mel, shares):
-    sums = texture_sums(log_mel.T.numpy()[None], shares.sum(0).numpy()[None])
-    return [block[0] for block in texture_blocks(sums)]
+def textures_of(heard):
+    sums = texture_sums(heard.textures, heard.texture_weights)
+    return [block[0] for of_floor in sums for block in texture_blocks(of_floor[None])]
 
 
-def test_blocks_are_those_of_the_lower_floor_then_of_the_raised_map_by_map():
+def test_blocks_are_those_of_maps_and_weightings_then_textures():
     clip = levelled(16)
     pooled = pool_clips(TwoMaps(), [Source(16, [clip])], CPU, n_parts=2)
-    low, raised = split_hearings(hear_twice(clip, n_parts=2), n_parts=2)
-    assert (low.log_mel - raised.log_mel).abs().max() > 1
-    assert (low.shares - raised.shares).abs().max() > 0.1
+    heard = hear(clip, n_parts=2)
+    assert np.abs(heard.log_mel - clip.T.numpy()).max() > 1
     expected = [
         block
-        for log_mel, shares in (low, raised)
-        for feature_map in (log_mel, -log_mel)
+        for feature_map in (heard.log_mel, -heard.log_mel)
+        for shares in weightings(heard, 2)
         for block in weighted_statistics(feature_map, shares)
     ]
     n_of_maps = sum(map(len, expected))
-    expected += [block for hearing in (low, raised) for block in texture_of(*hearing)]
+    expected += textures_of(heard)
     assert pooled.block_sizes == [len(block) for block in expected]
-    assert pooled.block_sizes[:20] == [3, 3, 3, 3, 6] * 4
-    assert pooled.block_weights == [1.0] * 20 + 2 * list(BLOCK_WEIGHTS)
+    assert pooled.block_sizes[:28] == [*[3, 3, 3, 6] * 2, *[3, 3, 3] * 2] * 2
+    assert pooled.block_weights == [1.0] * 28 + 2 * list(BLOCK_WEIGHTS)
     found = pooled.rows[0]
-    np.testing.assert_allclose(found[:n_of_maps], np.concatenate(expected[:20]), atol=1e-4)
-    np.testing.assert_allclose(found[n_of_maps:], np.concatenate(expected[20:]), atol=1e-5)
+    np.testing.assert_allclose(found[:n_of_maps], np.concatenate(expected[:28]), atol=1e-4)
+    np.testing.assert_allclose(found[n_of_maps:], np.concatenate(expected[28:]), atol=1e-5)
 
 
 def test_floor_and_parts_are_those_of_a_block_not_of_the_clip_or_a_window():
@@ -90,12 +96,13 @@ def test_floor_and_parts_are_those_of_a_block_not_of_the_clip_or_a_window():
     fading, quiet = levelled(32), levelled(32, seed=1) - 12  # 12 nats are 52 dB
     fading[:, 16:] -= 12
     pooled = pool_clips(TwoMaps(), [Source(64, iter([fading, quiet]))], CPU, n_parts=2)
-    raised_mean, raised_contour = np.split(pooled.rows[0], np.cumsum(pooled.block_sizes))[13:15]
-    hearings = [split_hearings(hear_twice(block, 2), 2)[1] for block in (fading, quiet)]
-    log_mel, shares = (torch.cat(rows, dim=1) for rows in zip(*hearings, strict=True))
+    found = np.split(pooled.rows[0], np.cumsum(pooled.block_sizes))[6:8]
+    blocks = [hear(block, 2) for block in (fading, quiet)]
+    log_mel = np.concatenate([heard.log_mel for heard in blocks])
+    shares = np.concatenate([weightings(heard, 2)[1] for heard in blocks], axis=1)
     *_, mean, contour = weighted_statistics(log_mel, shares)
-    np.testing.assert_allclose(raised_mean, mean, atol=1e-4)
-    np.testing.assert_allclose(raised_contour, contour, atol=1e-3)
+    np.testing.assert_allclose(found[0], mean, atol=1e-4)
+    np.testing.assert_allclose(found[1], contour, atol=1e-3)
 
 
 @pytest.mark.parametrize("n_frames", [5, 15, 17, 33, 40])
@@ -103,22 +110,19 @@ def test_every_frame_counts_once_whatever_the_length(n_frames):
     """The last window ends with the clip, but does not count again what the one before has."""
     clip = levelled(n_frames)
     pooled = pool_clips(TwoMaps(), [Source(n_frames, [clip])], CPU, n_parts=1)
-    low, _ = split_hearings(hear_twice(clip, n_parts=1), n_parts=1)
-    deviation, maximum, _, mean, _ = weighted_statistics(*low)
-    np.testing.assert_allclose(pooled.rows[0, :6], np.concatenate((deviation, maximum)), atol=1e-4)
-    np.testing.assert_allclose(pooled.rows[0, 9:12], mean, atol=1e-4)
+    heard = hear(clip, n_parts=1)
+    deviation, _, mean = weighted_statistics(heard.log_mel, weightings(heard, 1)[0])
+    np.testing.assert_allclose(pooled.rows[0, :3], deviation, atol=1e-4)
+    np.testing.assert_allclose(pooled.rows[0, 6:9], mean, atol=1e-4)
 
 
 def test_textures_of_blocks_are_added():
     """A long clip comes in blocks, and none is forgotten or counted twice."""
     blocks = [levelled(64), levelled(48, seed=1), levelled(33, seed=2)]
     pooled = pool_clips(TwoMaps(), [Source(145, iter(blocks))], CPU, n_parts=2)
-    hearings = [split_hearings(hear_twice(block, 2), 2)[1] for block in blocks]
-    sums = sum(
-        texture_sums(log_mel.T.numpy()[None], shares.sum(0).numpy()[None])
-        for log_mel, shares in hearings
-    )
-    expected = np.concatenate(texture_blocks(sums), axis=1)[0]
+    heard = [hear(block, 2) for block in blocks]
+    sums = sum(texture_sums(each.textures, each.texture_weights) for each in heard)
+    expected = np.concatenate(texture_blocks(sums[1:]), axis=1)[0]
     np.testing.assert_allclose(pooled.rows[0, -len(expected) :], expected, atol=1e-5)
 
 

@@ -6,14 +6,8 @@ from itertools import islice, pairwise
 import pytest
 import torch
 
-from audiorep._log_mels import (
-    LogMels,
-    hear_twice,
-    iter_windows,
-    level,
-    loudness_shares,
-    split_hearings,
-)
+from audiorep._hearing import frame_loudness, level
+from audiorep._log_mels import LogMels, iter_windows
 from audiorep.nn import LogMel
 
 
@@ -190,27 +184,11 @@ def test_a_silent_minute_counts_no_more_than_others():
     calls = torch.full((4, 1000), -9.0)
     calls[:, ::50] = 0.0
     silence = torch.zeros(4, 1000)
-    weight = [loudness_shares(block, 3, 30.0).sum().item() for block in (calls, silence)]
+    weight = [frame_loudness(block.T.numpy(), 30.0).sum() for block in (calls, silence)]
     assert weight == pytest.approx([1000, 1000])
     log_mels = LogMels([torch.cat((calls, silence), dim=1)], [[1000, 1000]])
     drawn = log_mels._draw_by_loudness(torch.zeros(4000, dtype=torch.long), torch.rand(4000))
     assert (drawn < 1000).float().mean().item() == pytest.approx(0.5, abs=0.05)
-
-
-def test_a_slow_word_has_the_parts_of_a_fast_one():
-    word = 3 * torch.randn(4, 30, generator=torch.Generator().manual_seed(0))
-    fast, slow = (
-        loudness_shares(word.repeat_interleave(n, dim=1), 3, 30.0).reshape(3, 30, n).mean(2)
-        for n in (1, 2)
-    )
-    torch.testing.assert_close(fast, slow)
-
-
-@pytest.mark.parametrize("n_frames", [1, 2, 7])
-def test_shares_of_silence_are_equal(n_frames):
-    shares = loudness_shares(torch.zeros(4, n_frames), 6, 30.0)
-    torch.testing.assert_close(shares.sum(0), torch.ones(n_frames))
-    torch.testing.assert_close(shares.sum(1), torch.full((6,), n_frames / 6))
 
 
 def test_clips_come_back_in_the_blocks_that_were_levelled():

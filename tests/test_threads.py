@@ -1,0 +1,26 @@
+"""Threads of numpy's matrix products: one inside a block, and as many as before behind it."""
+
+import pytest
+from threadpoolctl import ThreadpoolController, threadpool_limits
+
+from audiorep._threads import one_blas_thread
+
+
+def n_blas_threads():
+    found = ThreadpoolController().select(user_api="blas").info()
+    return {library["num_threads"] for library in found}
+
+
+def in_a_block_that_fails(seen):
+    with one_blas_thread():
+        seen.append(n_blas_threads())
+        raise KeyError
+
+
+def test_there_is_one_inside_and_as_many_as_before_behind_even_after_an_error():
+    seen = []
+    with threadpool_limits(3, user_api="blas"):
+        with pytest.raises(KeyError):
+            in_a_block_that_fails(seen)
+        seen.append(n_blas_threads())
+    assert seen == [{1}, {3}]
