@@ -15,7 +15,7 @@ import soundfile
 import torch
 
 from audiorep import ContrastiveAudioEncoder, VQTransformerEncoder
-from audiorep._embedding import Source, _groups, pool_clips
+from audiorep._embedding import Source, _groups, pool_clips, pool_groups
 from audiorep._hearing import hear, level, part_counts
 from audiorep._texture import BLOCK_WEIGHTS, texture_blocks, texture_sums
 from audiorep.evaluation import LogMelStatistics, MFCCStatistics, SupervisedAudioClassifier
@@ -160,6 +160,17 @@ def n_threads():
     before = torch.get_num_threads()
     yield torch.set_num_threads
     torch.set_num_threads(before)
+
+
+def test_statistics_of_many_clips_are_never_there_together(n_threads):
+    """What is made of them is, in the order of the clips."""
+    n_threads(2)
+    clips = [levelled(20, seed) for seed in range(300)]
+    sources = [Source(20, [clip]) for clip in clips]
+    groups = pool_groups(TwoMaps(), sources, CPU, 2, lambda pooled: pooled.rows.copy())
+    assert max(map(len, groups)) <= 64
+    together = pool_clips(TwoMaps(), sources, CPU, 2).rows
+    np.testing.assert_array_equal(np.concatenate(groups), together)
 
 
 class Worker(TwoMaps):

@@ -104,8 +104,12 @@ def test_embedding_is_statistics_over_the_positions_of_the_clip():
 @pytest.mark.parametrize("n_stages", [1, 2, 4])
 def test_every_stage_halves_time_and_doubles_the_channels(n_stages):
     backbone = ConvBackbone(width=4, n_stages=n_stages).eval()
-    maps = backbone.feature_maps(torch.randn(1, 64, 96))
+    x = torch.randn(1, 64, 96)
+    maps = backbone.feature_maps(x)
     assert [m.shape[2] for m in maps] == [24, 12, 6, 3][:n_stages]
+    others = backbone.feature_maps(x, first=1)
+    assert len(others) == n_stages - 1
+    assert all(a.equal(b) for a, b in zip(others, maps[1:], strict=True))
     assert backbone.time_stride == 96 // maps[-1].shape[2]
     filters = [stage[0].out_channels for stage in backbone.stages]
     assert filters == [4, 8, 16, 32][:n_stages]
