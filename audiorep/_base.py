@@ -344,8 +344,8 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseAu
         """Return the features of clips.
 
         Groups of clips are worked on at the same time, on as many threads as torch has
-        (``torch.get_num_threads()``); features do not depend on how many. Meanwhile, numpy's matrix
-        products have one thread in the whole process.
+        (``torch.get_num_threads()``); features do not depend on how many. Meanwhile, as in `fit`,
+        numpy's matrix products have one thread in the whole process.
 
         Parameters
         ----------

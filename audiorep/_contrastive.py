@@ -175,9 +175,8 @@ class ContrastiveAudioEncoder(BaseAudioEncoder):
     filtered, mixed with others, masked) are pulled together and other clips pushed apart; how two
     views differ in pitch, timbre and level must be told, too, so that it is not forgotten. The
     features are made of statistics over time of the spectrogram and of the maps of a small
-    convolutional network, which hears down to 60 dB below a clip's loudest value, and of textures
-    of the spectrogram. Louder frames count more, and dull ones and bright ones are also summed up
-    apart.
+    convolutional network, both down to 60 dB below a clip's loudest value, and of textures of the
+    spectrogram. Louder frames count more, and dull ones and bright ones are also summed up apart.
 
     Parameters
     ----------

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from audiorep._hearing import hear, part_counts
+from audiorep._hearing import hear, heard_by_network, part_counts
 from audiorep._log_mels import Window, iter_windows
 from audiorep._pooling import Sums, window_sums
 from audiorep._texture import BLOCK_WEIGHTS, DoubleArray, texture_blocks, texture_sums
@@ -114,7 +114,7 @@ class Pooled(NamedTuple):
     """Statistics over time of clips."""
 
     rows: FloatArray  # (n_clips, n_statistics)
-    # Width of each statistic: of each depth, then of the textures.
+    # Width of each statistic: of each depth and weighting, then of the textures.
     block_sizes: list[int]
     block_weights: list[float]  # how much each block counts
 
@@ -137,8 +137,9 @@ def pool_groups(
 ) -> list[_Result]:
     """Return what `finish` makes of the statistics of clips, group by group.
 
-    They are statistics over time of a clip's feature maps, and of the texture of its log-mel. Those
-    of many clips together would fill the memory.
+    Statistics are those over time of a clip's feature maps, and those of the texture of its
+    log-mel. Of many clips together they would fill the memory. `finish` is called in the thread
+    that works on the group.
 
     Windows are twice as wide as those of training, where a clip is longer than these: at the edge
     of a window, a map misses what is beyond. They stand side by side (but the last, which ends with
@@ -268,6 +269,7 @@ def clip_frames(
     Where windows overlap, the cut is in the middle of what they share, far from both edges.
     """
     module = on_device(module, device)
+    sources = (Source(n_frames, map(heard_by_network, blocks)) for n_frames, blocks in sources)
     width = module.n_frames
     parts: dict[int, list[ClipFrames]] = {}
     covered: dict[int, float] = {}

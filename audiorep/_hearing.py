@@ -15,14 +15,14 @@ FloatArray = npt.NDArray[np.floating[Any]]
 
 _NATS_PER_DECIBEL = math.log(10.0) / 10.0
 _QUIETEST = 0.02  # what the quietest frame counts, beside the loudest
-# Decibels below the loudest value. Of the floors of what the network hears, what stands out, and
-# the second texture; that of `level`, which is the first texture's, is there already.
-_NETWORK_FLOOR, _PROMINENT, _TEXTURE_FLOOR = 60.0, 30.0, 50.0
+# Decibels below the loudest value: floors of what is there at all, of what the network hears, of
+# the second texture, and of what stands out.
+_LOWEST_FLOOR, _NETWORK_FLOOR, _TEXTURE_FLOOR, _PROMINENT = 80.0, 60.0, 50.0, 30.0
 # How sharply dull frames are told from bright ones, and nats; tilts that differ less are alike.
 _SHARPNESS, _SMALL_TILT = 8.0, 0.2
 
 
-def level(log_mel: Tensor, dynamic_range: float = 80.0) -> Tensor:
+def level(log_mel: Tensor, dynamic_range: float = _LOWEST_FLOOR) -> Tensor:
     """Take away what depends on how loud a clip was recorded.
 
     Parameters
@@ -83,22 +83,27 @@ def hear(levelled: Tensor, n_parts: int) -> Heard:
     Heard
     """
     log_mel = levelled.float().T.numpy()
-    depths = [80.0, _NETWORK_FLOOR, _PROMINENT, _TEXTURE_FLOOR]
+    depths = [_LOWEST_FLOOR, _TEXTURE_FLOOR, _PROMINENT, _NETWORK_FLOOR]
     floors = log_mel.max() - np.array(depths, np.float32) * np.float32(_NATS_PER_DECIBEL)
     raised = np.maximum(log_mel, floors[:, None, None])
-    loudness, _, prominence = _with_mean_one(_above(raised[:3], floors[:3], 1)[:, :, 0])
-    network = raised[1]
+    loudness, prominence = _with_mean_one(_above(raised[:3:2], floors[:3:2], 1)[:, :, 0])
+    network = raised[3]
     shares = (
         loudness_shares(loudness, n_parts),
         loudness_shares(prominence, n_parts),
-        tilt_weights(network, floors[1]),
+        tilt_weights(network, floors[3]),
     )
     return Heard(
         network - network.mean(1).mean(),
         np.concatenate(shares),
-        raised[::3],
+        raised[:2],
         np.stack((loudness, prominence), dtype=np.float32),
     )
+
+
+def heard_by_network(levelled: Tensor) -> Tensor:
+    """Return the log-mel that the network hears of a block, (n_mels, n_frames), float32."""
+    return level(levelled.float(), _NETWORK_FLOOR)
 
 
 def frame_loudness(log_mel: FloatArray, dynamic_range: float) -> FloatArray:
@@ -180,7 +185,7 @@ def tilt_weights(raised: FloatArray, floor: float) -> FloatArray:
     -------
     ndarray of shape (2, n_frames)
         float32: what a frame counts among the dull, and what among the bright. Loud frames count
-        for more, as in `frame_loudness`. The mean of either is 1.
+        for more; each half of the bands has the same say. The mean of either is 1.
     """
     low, high = _above(raised[None], np.array([floor]), 2)[0].T
     loudness = _with_mean_one(low + high)

@@ -12,6 +12,9 @@ FloatArray = npt.NDArray[np.float32]
 _MAX_CLIPS = 2048
 # Rows that are projected together: one shape always, so that no row depends on its company.
 _ROWS = 32
+# Columns that are summed up together; a longer sum would be cut, and rounded, by how many threads
+# there are.
+_COLUMNS = 256
 # A row shorter than this, relative to the training clips, is next to the mean clip: its direction
 # is rounding noise, and it stays short.
 _SHORTEST = 0.05
@@ -92,7 +95,11 @@ class ReadOut:
     def _project(self, few: FloatArray) -> FloatArray:
         rows = np.zeros((_ROWS, few.shape[1]), dtype=np.float32)
         rows[: len(few)] = (few - self.mean) * self.factor
-        projected: FloatArray = (rows @ self.projection)[: len(few)]
+        projected: FloatArray = rows[:, :_COLUMNS] @ self.projection[:_COLUMNS]
+        for start in range(_COLUMNS, rows.shape[1], _COLUMNS):
+            end = start + _COLUMNS
+            projected += rows[:, start:end] @ self.projection[start:end]
+        projected = projected[: len(few)]
         length = np.linalg.norm(projected, axis=1, keepdims=True)
         return projected * (self.row_length / np.maximum(length, _SHORTEST)).astype(np.float32)
 

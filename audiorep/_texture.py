@@ -93,7 +93,7 @@ def average_bands(bands: FloatArray, n_averages: int) -> FloatArray:
     """
     group = _averages(bands.shape[2], n_averages)
     averages = np.empty((*bands.shape[:2], group.shape[1]), bands.dtype)
-    step = _MOST_PRODUCTS // group.size
+    step = max(1, _MOST_PRODUCTS // group.size)
     for start in range(0, bands.shape[1], step):
         end = start + step
         np.matmul(bands[:, start:end], group, out=averages[:, start:end])

@@ -1,9 +1,10 @@
 """How many threads a piece of work has."""
 
 import functools
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from typing import Any, TypeVar
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
 from threadpoolctl import ThreadpoolController
@@ -22,14 +23,25 @@ def on_threads(n_threads: int, work: Callable[[_Item], _Result], item: _Item) ->
         return work(item)
 
 
-def one_blas_thread() -> AbstractContextManager[Any]:
+_limiting = threading.Lock()
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
     """Let numpy's matrix products work with one thread in a block.
 
     Other threads would go on spinning behind a product for a while, in the way of whatever comes
-    next. Their number is that of the whole process.
+    next. Their number is that of the whole process: where blocks overlap, the one that came first
+    sets it and puts it back, and the others leave it alone.
     """
-    limit: AbstractContextManager[Any] = _controller("blas").limit(limits=1)
-    return limit
+    if not _limiting.acquire(blocking=False):
+        yield
+        return
+    try:
+        with _controller("blas").limit(limits=1):
+            yield
+    finally:
+        _limiting.release()
 
 
 @functools.cache

@@ -28,8 +28,8 @@ class VQTransformerEncoder(CodeLanguageModel, BaseAudioEncoder):
     bottleneck). A causal transformer hears an altered view of a clip and predicts the codes of
     the clean clip: the one of now, the next, and the one after. The features are made of statistics
     over time of the spectrogram, the bottleneck, the maps of the convolutions that listen for the
-    transformer, and its hidden states, which hear down to 60 dB below a clip's loudest value, and
-    of textures of the spectrogram. Louder frames count more, and dull ones and bright ones are also
+    transformer, and its hidden states, all of it down to 60 dB below a clip's loudest value, and of
+    textures of the spectrogram. Louder frames count more, and dull ones and bright ones are also
     summed up apart.
 
     Hearing codes alone, the transformer is a language model of sound. Its states and the counts of

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from threadpoolctl import threadpool_limits
 
 from audiorep import ContrastiveAudioEncoder, VQTransformerEncoder
-from audiorep._embedding import Source, _groups, pool_clips, pool_groups
+from audiorep._embedding import Source, _groups, clip_frames, pool_clips, pool_groups
 from audiorep._hearing import hear, level, part_counts
 from audiorep._texture import BLOCK_WEIGHTS, texture_blocks, texture_sums
 from audiorep.evaluation import LogMelStatistics, MFCCStatistics, SupervisedAudioClassifier
@@ -114,6 +115,13 @@ def test_every_frame_counts_once_whatever_the_length(n_frames):
     deviation, _, mean = weighted_statistics(heard.log_mel, weightings(heard, 1)[0])
     np.testing.assert_allclose(pooled.rows[0, :3], deviation, atol=1e-4)
     np.testing.assert_allclose(pooled.rows[0, 6:9], mean, atol=1e-4)
+
+
+def test_frames_are_heard_with_the_floor_that_statistics_are_made_with():
+    clip = levelled(16)
+    (frames,) = clip_frames(TwoMaps(), [Source(16, [clip])], CPU)
+    np.testing.assert_allclose(frames.features, -hear(clip, 1).log_mel, atol=1e-5)
+    assert np.abs(frames.features + clip.T.numpy()).max() > 1
 
 
 def test_textures_of_blocks_are_added():
@@ -236,7 +244,8 @@ def test_features_depend_neither_on_company_nor_on_threads(n_threads, kind):
         clip *= np.exp(np.linspace(0, -9, len(clip)))
     n_threads(1)
     encoder = kind(n_epochs=0, random_state=0)
-    fitted = encoder.fit_transform(clips)
+    with threadpool_limits(3, user_api="blas"):
+        fitted = encoder.fit_transform(clips)
     for n in (1, 2, 5):
         n_threads(n)
         np.testing.assert_array_equal(encoder.transform(clips), fitted)

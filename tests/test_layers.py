@@ -17,6 +17,8 @@ FORBIDDEN = {
     "_training": ("sklearn", "audiorep._base", "audiorep.nn", "audiorep.evaluation"),
     "_health": ("sklearn", "audiorep._base", *ENCODERS, "audiorep.evaluation"),
     "_log_mels": ("audiorep._base", *ENCODERS, "audiorep.evaluation"),
+    "_hearing": ("sklearn", "audiorep._base", *ENCODERS, "audiorep.evaluation"),
+    "_threads": ("sklearn", "audiorep"),
     "_texture": ("audiorep._base", *ENCODERS, "audiorep.evaluation"),
     "_pooling": ("audiorep._base", *ENCODERS, "audiorep.evaluation"),
     "_embedding": ("audiorep._base", *ENCODERS, "audiorep.evaluation"),

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from audiorep._readout import ReadOut
 
@@ -126,3 +127,15 @@ def test_a_block_of_rounding_noise_stays_small(size):
     readout = ReadOut().fit(x, [20, 20])
     rows = (x - readout.mean) * readout.factor
     assert rows[:, 20:].std() < 0.05 * rows[:, :20].std()
+
+
+@pytest.mark.parametrize("n_clips", [12, 70])
+def test_rows_depend_neither_on_company_nor_on_threads(n_clips):
+    statistics = np.random.default_rng(0).normal(size=(n_clips, 9000)).astype(np.float32)
+    readout = ReadOut().fit(statistics)
+    with threadpool_limits(1, user_api="blas"):
+        rows = readout.transform(statistics)
+    for n_threads in (2, 3, 8):
+        with threadpool_limits(n_threads, user_api="blas"):
+            np.testing.assert_array_equal(readout.transform(statistics), rows)
+            np.testing.assert_array_equal(readout.transform(statistics[3:4]), rows[3:4])

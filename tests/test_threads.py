@@ -1,5 +1,7 @@
 """Threads of numpy's matrix products: one inside a block, and as many as before behind it."""
 
+import threading
+
 import pytest
 from threadpoolctl import ThreadpoolController, threadpool_limits
 
@@ -24,3 +26,23 @@ def test_there_is_one_inside_and_as_many_as_before_behind_even_after_an_error():
             in_a_block_that_fails(seen)
         seen.append(n_blas_threads())
     assert seen == [{1}, {3}]
+
+
+def test_of_blocks_that_overlap_the_first_puts_the_number_back():
+    entered, left = threading.Event(), threading.Event()
+
+    def other():
+        with one_blas_thread():
+            entered.set()
+            left.wait(60)
+
+    thread = threading.Thread(target=other)
+    before = n_blas_threads()
+    thread.start()
+    assert entered.wait(60)
+    with one_blas_thread():
+        assert n_blas_threads() == {1}
+    assert n_blas_threads() == {1}
+    left.set()
+    thread.join()
+    assert n_blas_threads() == before
