@@ -38,7 +38,7 @@ _FEWEST_CLIPS = 8
 class Source(NamedTuple):
     """A clip on its way to features: its length in frames, and its log-mel in blocks.
 
-    In pooling, what each frame counts stands below it.
+    In pooling, rows below the log-mel say what each frame counts; see `Heard`.
     """
 
     n_frames: int

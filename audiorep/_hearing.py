@@ -94,7 +94,7 @@ def hear(levelled: Tensor, n_parts: int) -> Heard:
         tilt_weights(network, floors[3]),
     )
     return Heard(
-        network - network.mean(1).mean(),
+        network - network.mean(1).mean(),  # as `heard_by_network`, but the maximum is known
         np.concatenate(shares),
         raised[:2],
         np.stack((loudness, prominence), dtype=np.float32),

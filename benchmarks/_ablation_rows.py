@@ -220,13 +220,13 @@ class ByTheClock(HeardOtherwise):
 
 
 class LowFloor(HeardOtherwise):
-    """The network hears down to 80 dB below the loudest value."""
+    """The network hears, and tilts are told, down to 80 dB below the loudest value."""
 
     _otherwise: ClassVar[dict[str, Any]] = {"_NETWORK_FLOOR": 80.0}
 
 
 class HighFloor(HeardOtherwise):
-    """The network hears down to 40 dB below the loudest value."""
+    """The network hears, and tilts are told, down to 40 dB below the loudest value."""
 
     _otherwise: ClassVar[dict[str, Any]] = {"_NETWORK_FLOOR": 40.0}
 

@@ -1,6 +1,8 @@
 """Threads of numpy's matrix products: one inside a block, and as many as before behind it."""
 
-import threading
+import os
+import subprocess
+import sys
 
 import pytest
 from threadpoolctl import ThreadpoolController, threadpool_limits
@@ -29,20 +31,34 @@ def test_there_is_one_inside_and_as_many_as_before_behind_even_after_an_error():
 
 
 def test_of_blocks_that_overlap_the_first_puts_the_number_back():
-    entered, left = threading.Event(), threading.Event()
+    """In a process of its own: here, whoever set a number first might be the only one who may."""
+    code = """
+import threading
+import numpy
+from threadpoolctl import ThreadpoolController
+from audiorep._threads import one_blas_thread
 
-    def other():
-        with one_blas_thread():
-            entered.set()
-            left.wait(60)
+def n_threads():
+    found = ThreadpoolController().select(user_api="blas").info()
+    return {library["num_threads"] for library in found}
 
-    thread = threading.Thread(target=other)
-    before = n_blas_threads()
-    thread.start()
-    assert entered.wait(60)
+def other():
     with one_blas_thread():
-        assert n_blas_threads() == {1}
-    assert n_blas_threads() == {1}
-    left.set()
-    thread.join()
-    assert n_blas_threads() == before
+        entered.set()
+        left.wait(60)
+
+entered, left = threading.Event(), threading.Event()
+thread = threading.Thread(target=other, daemon=True)
+before = n_threads()
+thread.start()
+assert entered.wait(60)
+with one_blas_thread():
+    assert n_threads() == {1}, n_threads()
+assert n_threads() == {1}, n_threads()
+left.set()
+thread.join()
+assert n_threads() == before, n_threads()
+"""
+    # No more than the machine has cores: with a single one, there is nothing to put back.
+    variables = {"OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "2", "MKL_NUM_THREADS": "2"}
+    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, **variables})
