@@ -196,7 +196,8 @@ def not_converged(records: Iterable[Record]) -> str:
 def made_by(commands: str, records: Sequence[Record]) -> str:
     """Return the line that says how, where and with what records were made."""
     machines = _distinct(
-        f"{m['processor']}, {m['n_cores']} cores" for m in (r["machine"] for r in records)
+        ", ".join([m["processor"], f"{m['n_cores']} cores", *([m["gpu"]] if "gpu" in m else [])])
+        for m in (r["machine"] for r in records)
     )
     versions = _distinct(
         ", ".join(f"{name} {version}" for name, version in r["versions"].items()) for r in records

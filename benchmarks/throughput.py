@@ -13,9 +13,11 @@ Everything is measured in one run, each time in a fresh process, after a few cli
 count, which also tells the memory. What is compared takes turns for ``--repeats`` rounds, and the
 median counts; only fits with default parameters, which take minutes, are measured once. The clips
 are WAV files of synthetic notes, or those of a folder. Writes throughput.json and throughput.png
-to benchmarks/results::
+to benchmarks/results, and without the processor, which then gives the floor alone, and without
+growth, throughput_gpu.json::
 
     python benchmarks/throughput.py
+    python benchmarks/throughput.py --devices cuda --clips 1000
     python benchmarks/throughput.py --data FOLDER --peers
     python benchmarks/throughput.py --table
 """
@@ -56,6 +58,7 @@ from audiorep.datasets import load_audio_folder, make_instrument_notes
 from audiorep.nn import LogMel
 
 RESULT = ROOT / "benchmarks" / "results" / "throughput.json"
+RESULT_OF_GPU = RESULT.with_name("throughput_gpu.json")
 FIGURE = RESULT.with_suffix(".png")
 PLACE = Marked("<!-- throughput: begin -->", "<!-- throughput: end -->")
 COMMAND = "python benchmarks/throughput.py"
@@ -96,24 +99,30 @@ class Job(NamedTuple):
 def jobs(options: argparse.Namespace) -> list[Job]:
     """Return all that is measured, in the order of a round."""
     n = options.clips
-    places = [("cpu", count) for count in options.threads]
-    # With a number of threads that the floor was measured with, too.
-    places += [("cuda", options.threads[0])] * torch.cuda.is_available()
     found = []
-    for device, threads in places:
+    if "cpu" not in options.devices:
+        found.append(Job("transform", FLOOR, "transform", "main", n, options.threads[0]))
+    for device in options.devices:
         rows = [FLOOR, *ENCODERS, *options.peers] if device == "cpu" else list(ENCODERS)
-        found += [Job("transform", row, "transform", "main", n, threads, device) for row in rows]
-        found += [Job("fit", row, "fit", "main", n, threads, device) for row in ENCODERS]
+        # With a number of threads that the floor was measured with, too.
+        for threads in options.threads if device == "cpu" else options.threads[:1]:
+            places = "main", n, threads, device
+            found += [Job("transform", row, "transform", *places) for row in rows]
+            found += [Job("fit", row, "fit", *places) for row in ENCODERS]
+    first = options.devices[0]
     for row in ENCODERS:
         found += [
-            Job("calls", row, "transform", "main", n, per_call=per_call) for per_call in PER_CALL
+            Job("calls", row, "transform", "main", n, device=first, per_call=per_call)
+            for per_call in PER_CALL
         ]
         variants = [{"batch_size": size} for size in BATCH_SIZES]
         variants += [{"precision": precision} for precision in PRECISIONS]
         found += [
-            Job("batches", row, "fit", "1", n, parameters={"n_epochs": N_EPOCHS, **variant})
+            Job("batches", row, "fit", "1", n, 1, first, None, {"n_epochs": N_EPOCHS, **variant})
             for variant in variants
         ]
+    if first != "cpu":
+        return found
     for factor in FACTORS:
         for row, task in GROWING:
             parameters = {"n_epochs": 1} if task == "fit" else None
@@ -209,7 +218,8 @@ def sizes(options: argparse.Namespace) -> list[str]:
     """Return the arguments that say how much is measured."""
     threads = map(str, options.threads)
     counts = ["--clips", str(options.clips), "--repeats", str(options.repeats)]
-    return [*counts, "--threads", *threads]
+    of_gpu = ["--devices", *options.devices] if options.devices[0] != "cpu" else []
+    return [*counts, "--threads", *threads, *of_gpu]
 
 
 def save_encoders(folder: Path, files: list[str]) -> dict[str, str]:
@@ -292,17 +302,20 @@ def of_part(found: Record, part: str) -> list[Record]:
     return [result for result in found["results"] if result["part"] == part]
 
 
-def render(result: Path = RESULT) -> str:
-    """Return the README's tables, made from the stored result alone."""
-    found = read_json(result)
-    if found is None:
-        return NOTHING_STORED
+def render(result: Path = RESULT, of_gpu: Path = RESULT_OF_GPU) -> str:
+    """Return the README's tables, made from the stored results alone."""
+    texts = [_tables(found) for path in (result, of_gpu) if (found := read_json(path))]
+    return "\n\n".join(texts) or NOTHING_STORED
+
+
+def _tables(found: Record) -> str:
     blocks = [speed_table(found, part) for part in ("transform", "fit")]
     blocks += [
         wide_table(found, "calls", "clips per second, by clips per call", _calls),
         wide_table(found, "batches", "clips per second of fit, four epochs", _variant),
     ]
-    blocks.append(growth_table(found))
+    if of_part(found, "number"):
+        blocks.append(growth_table(found))
     return "\n\n".join([*("\n".join(block) for block in blocks), _legend(found)])
 
 
@@ -379,12 +392,14 @@ def growth_table(found: Record) -> list[str]:
 
 def _legend(found: Record) -> str:
     rounds = max(len(result["seconds"]) for result in found["results"])
+    growth = bool(of_part(found, "number"))
+    where = {result["device"] for result in of_part(found, "calls")} - {"cpu"} or {"the processor"}
     peers = ", ".join(f"{name} {version}" for name, version in found["peer_versions"].items())
     return (
         f"{found['n_clips']} clips of {found['clip_seconds']:.1f} s on average, "
-        f"{found['source']}, as files; clips per call, batch sizes and growth with one thread on "
-        "the processor. Every figure from a process of its own, after a few clips that do not "
-        f"count; the median of {rounds} rounds in which all took turns, but fits with default "
+        f"{found['source']}, as files; clips per call, batch sizes{' and growth' * growth} with "
+        f"one thread on {', '.join(where)}. Every figure from a process of its own, after a few "
+        f"clips that do not count; the median of {rounds} rounds in which all took turns, but fits with default "
         "parameters once. Four epochs: of clips of 1 s, reading and read-out included. Memory: the "
         f"most that the process held. Peers: {peers or 'none'}; failed: "
         f"{', '.join(map(title, found['left_out'])) or 'none'}.\n\n"
@@ -423,6 +438,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--duration", type=float, default=5.0, help="seconds of a synthetic clip (default: 5)")
     add("--repeats", type=int, default=3, help="rounds (default: 3)")
     add("--threads", type=int, nargs="+", default=sorted({1, min(2, cores)}), metavar="N")
+    devices = ["cpu", *["cuda"] * torch.cuda.is_available()]
+    add("--devices", nargs="+", choices=("cpu", "cuda"), default=devices)
     add("--peers", nargs="*", choices=list(_peers.PEERS), default=["mfcc", "egemaps"])
     add("--cache", type=Path, default=_peers.CACHE, help="folder for the peers' environments")
     add("--table", action="store_true", help="run nothing; write the README's tables")
@@ -436,9 +453,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.clips < 2 * FACTORS[-1]:
             parser.error(f"--clips {options.clips}: at least {2 * FACTORS[-1]}, to see growth")
         found = run(options)
-        write_json(RESULT, found)
-        draw(found, FIGURE)
-        print(render(RESULT))
+        if options.devices[0] == "cpu":
+            write_json(RESULT, found)
+            draw(found, FIGURE)
+        else:
+            write_json(RESULT_OF_GPU, found)
+        print(_tables(found))
     return 0
 
 

@@ -21,7 +21,14 @@ def throughput(benchmark_script):
 @pytest.fixture(scope="module")
 def options():
     return argparse.Namespace(
-        clips=16, duration=0.5, threads=[1, 2], peers=["mfcc"], data=None, repeats=2, cache=None
+        clips=16,
+        duration=0.5,
+        threads=[1, 2],
+        devices=["cpu"],
+        peers=["mfcc"],
+        data=None,
+        repeats=2,
+        cache=None,
     )
 
 
@@ -65,7 +72,7 @@ def test_what_is_compared_is_measured_on_the_same_clips(throughput, options):
 
 
 def test_the_tables_of_a_result(throughput, stored):
-    table = throughput.render(stored)
+    table = throughput.render(stored, stored.with_name("missing.json"))
     assert f"| {throughput.FLOOR} | cpu | 2 | 2000.0 | 0.2778 | 200 | 1.0 |" in table
     assert "| MFCC, deltas: librosa | cpu | 1 | 2000.0 | 0.2778 | 200 | 1.0 |" in table
     assert "| clips per second, by clips per call | 1 | 8 | 64 |" in table
@@ -77,16 +84,34 @@ def test_the_tables_of_a_result(throughput, stored):
     assert "on abacus, 2 cores; audiorep 0; commit unknown." in table
 
 
-def test_a_gpu_is_compared_with_the_floor_too(throughput, options, stored, monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    chosen = argparse.Namespace(**{**vars(options), "threads": [2]})
+@pytest.mark.parametrize("devices", [["cpu", "cuda"], ["cuda"]])
+def test_a_gpu_is_compared_with_the_floor_too(throughput, options, stored, devices):
+    chosen = argparse.Namespace(**{**vars(options), "threads": [2], "devices": devices})
+    jobs = throughput.jobs(chosen)
+    assert len({str(job) for job in jobs}) == len(jobs)
     found = json.loads(stored.read_text())
     found["results"] = [
         {**job._asdict(), "seconds": [1.0 + (job.device == "cuda")], "peak_memory": 200.0}
-        for job in throughput.jobs(chosen)
+        for job in jobs
     ]
+    found["machine"]["gpu"] = "harp"
     stored.write_text(json.dumps(found))
-    assert "| contrastive | cuda | 2 | 8.0 | 0.0011 | 200 | 2.0 |" in throughput.render(stored)
+    table = throughput.render(stored, stored.with_name("missing.json"))
+    assert "| contrastive | cuda | 2 | 8.0 | 0.0011 | 200 | 2.0 |" in table
+    assert "on abacus, 2 cores, harp; audiorep 0" in table
+    if devices == ["cuda"]:
+        assert {job.device for job in jobs if job.row != throughput.FLOOR} == {"cuda"}
+        assert "as files; clips per call, batch sizes with one thread on cuda." in table
+        assert "| contrastive | cpu" not in table
+        assert "grows by the factor" not in table
+
+
+def test_tables_of_both_machines_follow_each_other(throughput, stored, tmp_path):
+    alone = throughput.render(stored, tmp_path / "missing.json")
+    assert throughput.render(tmp_path / "missing.json", stored) == alone
+    assert throughput.render(stored, stored) == f"{alone}\n\n{alone}"
+    missing = throughput.render(tmp_path / "missing.json", tmp_path / "missing.json")
+    assert missing == "No results are stored yet."
 
 
 def test_too_few_clips_to_see_growth_are_refused(throughput, capsys):
@@ -102,7 +127,9 @@ def test_a_ratio_is_that_of_its_own_round(throughput, stored):
             slow = 3 if result["row"] == "contrastive" else 1
             result["seconds"] = [slow * 1.0, slow * 100.0, slow * 2.0]
     stored.write_text(json.dumps(found))
-    assert "| contrastive | cpu | 1 | 2.7 | 0.0004 | 200 | 3.0 |" in throughput.render(stored)
+    assert "| contrastive | cpu | 1 | 2.7 | 0.0004 | 200 | 3.0 |" in throughput.render(
+        stored, stored.with_name("missing.json")
+    )
 
 
 def test_the_figure_has_two_panels_with_every_curve(throughput, stored, tmp_path, monkeypatch):
@@ -141,7 +168,7 @@ def test_a_run_takes_turns(throughput, tmp_path, monkeypatch, capsys):
         throughput.Job("fit", "contrastive", "fit", "1", 8, parameters={"n_epochs": 0}),
     ]
     monkeypatch.setattr(throughput, "jobs", lambda options: jobs)
-    for name in ("render", "draw"):
+    for name in ("_tables", "draw"):
         monkeypatch.setattr(throughput, name, lambda *arguments: "drawn")
     monkeypatch.setattr(throughput, "save_encoders", lambda *arguments: {})
     monkeypatch.setattr(throughput, "RESULT", tmp_path / "results" / "throughput.json")
@@ -172,7 +199,14 @@ def test_a_peer_that_fails_is_left_out_and_the_others_go_on(
     monkeypatch.setattr(throughput, "save_encoders", lambda *arguments: {})
     monkeypatch.setattr(throughput, "FACTORS", (1,))
     options = argparse.Namespace(
-        clips=8, duration=0.2, repeats=2, data=None, cache=tmp_path, threads=[1], peers=["mfcc"]
+        clips=8,
+        duration=0.2,
+        repeats=2,
+        data=None,
+        cache=tmp_path,
+        threads=[1],
+        devices=["cpu"],
+        peers=["mfcc"],
     )
     found = throughput.run(options)
     assert [result["row"] for result in found["results"]] == [throughput.FLOOR]
