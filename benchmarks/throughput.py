@@ -400,8 +400,8 @@ def _legend(found: Record) -> str:
         f"{found['source']}, as files; clips per call, batch sizes{' and growth' * growth} with "
         f"one thread on {', '.join(where)}. Every figure from a process of its own, after a few "
         f"clips that do not count; the median of {rounds} rounds in which all took turns, but fits "
-        "with default parameters once. Four epochs: of clips of 1 s, reading and read-out included. Memory: the "
-        f"most that the process held. Peers: {peers or 'none'}; failed: "
+        "with default parameters once. Four epochs: of clips of 1 s, reading and read-out "
+        f"included. Memory: the most that the process held. Peers: {peers or 'none'}; failed: "
         f"{', '.join(map(title, found['left_out'])) or 'none'}.\n\n"
         + made_by(f"`{' '.join([COMMAND, *found['sizes']])}` and `{COMMAND} --table`", [found])
     )
