@@ -38,20 +38,9 @@ import joblib
 import numpy as np
 import soundfile
 import torch
-from _common import (
-    NOTHING_STORED,
-    README,
-    ROOT,
-    Marked,
-    Record,
-    environment,
-    head,
-    line,
-    made_by,
-    read_json,
-    write_json,
-)
+from _common import NOTHING_STORED, README, ROOT, Marked, Record, environment, read_json, write_json
 from _peer_worker import peak_memory
+from _throughput_tables import ENCODERS, FLOOR, GROWING, draw, tables
 
 from audiorep import ContrastiveAudioEncoder, VQTransformerEncoder
 from audiorep.datasets import load_audio_folder, make_instrument_notes
@@ -61,17 +50,14 @@ RESULT = ROOT / "benchmarks" / "results" / "throughput.json"
 RESULT_OF_GPU = RESULT.with_name("throughput_gpu.json")
 FIGURE = RESULT.with_suffix(".png")
 PLACE = Marked("<!-- throughput: begin -->", "<!-- throughput: end -->")
-COMMAND = "python benchmarks/throughput.py"
 
-FLOOR = "files, one mel spectrogram"
-ENCODERS = {"contrastive": ContrastiveAudioEncoder, "VQ-transformer": VQTransformerEncoder}
+KINDS = dict(zip(ENCODERS, (ContrastiveAudioEncoder, VQTransformerEncoder), strict=True))
 PER_CALL = (1, 8, 64)
 BATCH_SIZES = (32, 64, 128)
 PRECISIONS = ("float32", "bfloat16")
 N_EPOCHS = 4
 FACTORS = (1, 2, 4, 8)  # by which clips become more, and longer
 SAMPLE_RATE = 16000
-TASKS = {"transform": "transform", "fit": "fit of one epoch"}  # of what grows
 
 
 class Job(NamedTuple):
@@ -130,13 +116,6 @@ def jobs(options: argparse.Namespace) -> list[Job]:
             found.append(Job("number", row, task, "main", few, parameters=parameters))
             found.append(Job("length", row, task, str(factor), n // 2, parameters=parameters))
     return found
-
-
-GROWING = [
-    (FLOOR, "transform"),
-    *((row, "transform") for row in ENCODERS),
-    *((row, "fit") for row in ENCODERS),
-]
 
 
 def write_notes(folder: Path, n_clips: int, duration: float) -> list[str]:
@@ -225,7 +204,7 @@ def sizes(options: argparse.Namespace) -> list[str]:
 def save_encoders(folder: Path, files: list[str]) -> dict[str, str]:
     """Save fitted encoders: time does not depend on what the weights are."""
     saved = {}
-    for row, kind in ENCODERS.items():
+    for row, kind in KINDS.items():
         saved[row] = str(folder / f"{row}.joblib")
         joblib.dump(kind(n_epochs=0, device="cpu", random_state=0).fit(files), saved[row])
     return saved
@@ -268,7 +247,7 @@ def work_of(job: Record) -> Callable[[], Any]:
         return lambda: read_and_see(files)
     if job["task"] == "fit":
         parameters = {"random_state": 0, "device": job["device"], **(job["parameters"] or {})}
-        encoder = ENCODERS[job["row"]](**parameters)
+        encoder = KINDS[job["row"]](**parameters)
         return lambda: encoder.fit(files)
     encoder = joblib.load(job["encoder"]).set_params(device=job["device"])
     size = job["per_call"] or len(files)
@@ -284,146 +263,10 @@ def read_and_see(files: Iterable[str]) -> None:
             log_mel(torch.from_numpy(waveform.mean(axis=1)))
 
 
-# ---------------------------------------------------------------------- the table and the figure
-
-
-def rate(result: Record) -> float:
-    """Return the clips per second of a result, by the median of its rounds."""
-    return result["n_clips"] / float(np.median(result["seconds"]))
-
-
-def title(row: str) -> str:
-    """Return what a row is called."""
-    return _peers.PEERS[row].title if row in _peers.PEERS else row
-
-
-def of_part(found: Record, part: str) -> list[Record]:
-    """Return the results of one part of the report."""
-    return [result for result in found["results"] if result["part"] == part]
-
-
 def render(result: Path = RESULT, of_gpu: Path = RESULT_OF_GPU) -> str:
     """Return the README's tables, made from the stored results alone."""
-    texts = [_tables(found) for path in (result, of_gpu) if (found := read_json(path))]
+    texts = [tables(found) for path in (result, of_gpu) if (found := read_json(path))]
     return "\n\n".join(texts) or NOTHING_STORED
-
-
-def _tables(found: Record) -> str:
-    blocks = [speed_table(found, part) for part in ("transform", "fit")]
-    blocks += [
-        wide_table(found, "calls", "clips per second, by clips per call", _calls),
-        wide_table(found, "batches", "clips per second of fit, four epochs", _variant),
-    ]
-    if of_part(found, "number"):
-        blocks.append(growth_table(found))
-    return "\n\n".join([*("\n".join(block) for block in blocks), _legend(found)])
-
-
-def speed_table(found: Record, part: str) -> list[str]:
-    """Return the table of one task: a line for each row, device and number of threads."""
-    floors = {r["threads"]: r for r in of_part(found, "transform") if r["row"] == FLOOR}
-    columns = ["clips/s", "hours of audio/s", "memory, MB"]
-    columns += ["time, floor = 1"] if part == "transform" else ["seconds"]
-    lines = head([part, "device", "threads", *columns], n_left=2)
-    for result in of_part(found, part):
-        ratios = np.divide(
-            result["seconds"], floors[result["threads"]]["seconds"][: len(result["seconds"])]
-        )
-        last = np.median(ratios if part == "transform" else result["seconds"])
-        hours = rate(result) * found["clip_seconds"] / 3600
-        cells = [f"{rate(result):.1f}", f"{hours:.4f}", f"{result['peak_memory']:.0f}"]
-        where = [title(result["row"]), result["device"], str(result["threads"])]
-        lines.append(line([*where, *cells, f"{last:.1f}"]))
-    return lines
-
-
-def wide_table(found: Record, part: str, corner: str, column: Callable[[Record], str]) -> list[str]:
-    """Return a table with a column for each variant of the encoders' work."""
-    results = of_part(found, part)
-    columns = list(dict.fromkeys(column(result) for result in results))
-    lines = head([corner, *columns])
-    for row in ENCODERS:
-        cells = {column(r): f"{rate(r):.1f}" for r in results if r["row"] == row}
-        lines.append(line([row, *(cells.get(name, "") for name in columns)]))
-    return lines
-
-
-def _calls(result: Record) -> str:
-    return str(result["per_call"])
-
-
-def _variant(result: Record) -> str:
-    (text,) = (
-        f"{name} {value}" for name, value in result["parameters"].items() if name != "n_epochs"
-    )
-    return text
-
-
-def curves(found: Record, part: str) -> dict[tuple[str, str], tuple[list[float], list[float]]]:
-    """Return how seconds grow: for each row and task, how much there is, and the seconds."""
-    lines: dict[tuple[str, str], tuple[list[float], list[float]]] = {}
-    for result in of_part(found, part):
-        amounts, seconds = lines.setdefault((result["row"], result["task"]), ([], []))
-        amounts.append(float(result["n_clips"] if part == "number" else result["clips"]))
-        seconds.append(float(np.median(result["seconds"])))
-    return lines
-
-
-def growth_table(found: Record) -> list[str]:
-    """Return the table of how many times longer more, and longer, clips take."""
-    grown = {
-        part: {name: (x[-1] / x[0], y[-1] / y[0]) for name, (x, y) in curves(found, part).items()}
-        for part in ("number", "length")
-    }
-    (more, *_), (longer, *_) = (list(of_part.values()) for of_part in grown.values())
-    titles = [f"{more[0]:.1f} times as many clips", f"{longer[0]:.1f} times as long clips"]
-    lines = head(["time grows by the factor, with", *titles])
-    for row, task in GROWING:
-        lines.append(
-            line(
-                [
-                    f"{row}, {TASKS[task]}",
-                    *(f"{of_part[row, task][1]:.1f}" for of_part in grown.values()),
-                ]
-            )
-        )
-    return lines
-
-
-def _legend(found: Record) -> str:
-    rounds = max(len(result["seconds"]) for result in found["results"])
-    growth = bool(of_part(found, "number"))
-    where = {result["device"] for result in of_part(found, "calls")} - {"cpu"} or {"the processor"}
-    peers = ", ".join(f"{name} {version}" for name, version in found["peer_versions"].items())
-    return (
-        f"{found['n_clips']} clips of {found['clip_seconds']:.1f} s on average, "
-        f"{found['source']}, as files; clips per call, batch sizes{' and growth' * growth} with "
-        f"one thread on {', '.join(where)}. Every figure from a process of its own, after a few "
-        f"clips that do not count; the median of {rounds} rounds in which all took turns, but fits "
-        "with default parameters once. Four epochs: of clips of 1 s, reading and read-out "
-        f"included. Memory: the most that the process held. Peers: {peers or 'none'}; failed: "
-        f"{', '.join(map(title, found['left_out'])) or 'none'}.\n\n"
-        + made_by(f"`{' '.join([COMMAND, *found['sizes']])}` and `{COMMAND} --table`", [found])
-    )
-
-
-def draw(found: Record, path: Path) -> None:
-    """Draw how cost grows with the number and the length of clips."""
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
-    labels = {"number": "clips", "length": "seconds of each clip"}
-    for ax, (part, label) in zip(axes, labels.items(), strict=True):
-        for row in (FLOOR, *ENCODERS):
-            color = f"C{[FLOOR, *ENCODERS].index(row)}"
-            for (name, task), points in curves(found, part).items():
-                if name == row:
-                    style = "o-" if task == "transform" else "o--"
-                    ax.plot(*points, style, color=color, label=f"{row}, {TASKS[task]}")
-        ax.set(xlabel=label, ylabel="seconds", xlim=(0, None), ylim=(0, None))
-    axes[0].legend(fontsize="small")
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -458,7 +301,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             draw(found, FIGURE)
         else:
             write_json(RESULT_OF_GPU, found)
-        print(_tables(found))
+        print(tables(found))
     return 0
 
 
