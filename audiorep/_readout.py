@@ -1,11 +1,10 @@
 """From pooled statistics to the features that `transform` returns."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.utils.extmath import randomized_svd
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -21,19 +20,16 @@ _COLUMNS = 256
 _SHORTEST = 0.05
 # Statistics are about one; a spread far below this is rounding noise.
 _HARDLY = 1e-3
-# Principal axes of a block that may hold much of its variance.
-_N_STRONG = 32
 
 
 class ReadOut:
     """Standardise pooled statistics, rotate them to principal axes, level these, unify lengths.
 
     What a block of statistics (one statistic of one feature map) weighs does not depend on how wide
-    it is. In a block no direction drowns the rest: how loud or bright a clip is as a whole moves
-    nearly all columns, and would be most of it. Nor does one in all blocks together: the spread
-    along a principal axis of these is raised to ``1 - power``. Every row is scaled to one length:
-    unusual clips no longer decide where a linear classifier cuts, and with a length of 8 the
-    default penalty of ``LogisticRegression`` is about right.
+    it is. The spread along a principal axis is raised to ``1 - power``: the few directions in which
+    clips differ most no longer drown the rest. Every row is scaled to one length: unusual clips no
+    longer decide where a linear classifier cuts, and with a length of 8 the default penalty of
+    ``LogisticRegression`` is about right.
 
     Parameters
     ----------
@@ -45,10 +41,6 @@ class ReadOut:
         Part of the mean variance that is added to every axis before levelling.
     row_length : float, default=8.0
         Euclidean length of every row.
-    saturation : float, default=0.1
-        Share of a block's variance at which that along one of its principal axes saturates: a share
-        ``v`` becomes ``v / (1 + v / saturation)``, before the block as a whole is brought back to
-        the variance it had. None leaves blocks as they are.
     """
 
     def __init__(
@@ -57,13 +49,11 @@ class ReadOut:
         power: float = 0.25,
         shrinkage: float = 0.1,
         row_length: float = 8.0,
-        saturation: float | None = 0.1,
     ) -> None:
         self.n_features = n_features
         self.power = power
         self.shrinkage = shrinkage
         self.row_length = row_length
-        self.saturation = saturation
 
     def fit(
         self,
@@ -90,17 +80,11 @@ class ReadOut:
         self.factor = np.concatenate(factors)
         chosen = np.linspace(0, len(pooled) - 1, min(len(pooled), _MAX_CLIPS)).astype(int)
         rows = (pooled[chosen] - self.mean) * self.factor
-        saturating = [] if self.saturation is None else _saturating(rows, sizes, self.saturation)
-        for columns, damp in saturating:
-            rows[:, columns] = damp(rows[:, columns])
         variance, axes = _principal_axes(rows, self.n_features)
         gain = (variance + self.shrinkage * variance.mean()) ** (-0.5 * self.power)
         length = np.sqrt((variance * gain**2).sum())
         gain = gain / length if length > 0 else gain * 0.0  # mean squared length of rows: 1
-        projection = axes * gain
-        for columns, damp in saturating:
-            projection[columns] = damp(projection[columns].T).T
-        self.projection = projection.astype(np.float32)
+        self.projection = (axes * gain).astype(np.float32)
         return self
 
     def transform(self, pooled: FloatArray) -> FloatArray:
@@ -139,38 +123,6 @@ def _block_factor(spread: npt.NDArray[np.float64]) -> FloatArray:
         1.0 / ((spread + typical + _HARDLY) * size * np.sqrt(len(spread)))
     ).astype(np.float32)
     return factor
-
-
-class _Damping(NamedTuple):
-    """A symmetric matrix that shortens rows along some axes, and then scales them."""
-
-    axes: FloatArray  # (n_axes, n_columns), of length one
-    loss: FloatArray  # (n_axes,), what is taken away
-    scale: float
-
-    def __call__(self, rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        damped: npt.NDArray[Any] = self.scale * (rows - rows @ self.axes.T * self.loss @ self.axes)
-        return damped
-
-
-def _saturating(
-    rows: FloatArray, sizes: Sequence[int], saturation: float
-) -> list[tuple[slice, _Damping]]:
-    """Return what makes the variance along the principal axes of every block saturate."""
-    found = []
-    ends = np.cumsum(sizes).tolist()
-    for size, end in zip(sizes, ends, strict=True):
-        block = rows[:, end - size : end]
-        total = float((block**2).sum(dtype=np.float64))
-        if total > 0:  # else nothing varies
-            n_axes = min(_N_STRONG, *block.shape)
-            _, lengths, axes = randomized_svd(block, n_axes, n_iter=2, random_state=0)
-            share = lengths.astype(np.float64) ** 2 / total
-            left = 1 / (1 + share / saturation)
-            scale = 1 / np.sqrt(1 - (share * (1 - left)).sum())
-            loss = (1 - np.sqrt(left)).astype(np.float32)
-            found.append((slice(end - size, end), _Damping(axes, loss, float(scale))))
-    return found
 
 
 def _principal_axes(

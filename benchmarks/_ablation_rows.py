@@ -74,7 +74,7 @@ class ChosenBlocks(ReadOut):
         Which are kept; None means all.
     contours, textures : bool, default=True
         Whether they are kept.
-    **settings
+    power : float, default=0.25
         As for `ReadOut`.
     """
 
@@ -85,9 +85,9 @@ class ChosenBlocks(ReadOut):
         weightings: Sequence[int] | None = None,
         contours: bool = True,
         textures: bool = True,
-        **settings: Any,
+        power: float = 0.25,
     ) -> None:
-        super().__init__(**settings)
+        super().__init__(power=power)
         self.n_maps, self.maps, self.weightings = n_maps, maps, weightings
         self.contours, self.textures = contours, textures
 
@@ -176,12 +176,6 @@ class WithoutTilts(Contrastive):
     """No statistics of dull frames and of bright ones."""
 
     _read_out: ClassVar[dict[str, Any]] = {"weightings": [_LOUDNESS, _PROMINENCE]}
-
-
-class NotSaturated(Contrastive):
-    """The read-out leaves the spread along the principal axes of every block as it is."""
-
-    _read_out: ClassVar[dict[str, Any]] = {"saturation": None}
 
 
 class NotLevelled(Contrastive):
@@ -288,7 +282,6 @@ def contrastive_entries() -> dict[str, Any]:
         "frames count alike": ByTheClock(),
         "floor at 80 dB": LowFloor(),
         "floor at 40 dB": HighFloor(),
-        "principal axes of blocks not saturated": NotSaturated(),
         "principal axes not levelled": NotLevelled(),
         "principal axes whitened": Whitened(),
         "views not compared": Contrastive(augmentation_awareness=0.0),
@@ -320,8 +313,8 @@ class VQ(SharedTraining, VQTransformerEncoder):
     _textures: ClassVar[bool] = True
 
     def _make_readout(self) -> ReadOut:
-        kept = {"maps": self._maps, "textures": self._textures}
-        return ChosenBlocks(self._n_maps, **kept, power=0.5, saturation=None)
+        power = super()._make_readout().power
+        return ChosenBlocks(self._n_maps, self._maps, textures=self._textures, power=power)
 
 
 class BottleneckOnly(VQ):

@@ -196,7 +196,7 @@ def not_converged(records: Iterable[Record]) -> str:
 def made_by(commands: str, records: Sequence[Record]) -> str:
     """Return the line that says how, where and with what records were made."""
     machines = _distinct(
-        ", ".join([m["processor"], f"{m['n_cores']} cores", *([m["gpu"]] if "gpu" in m else [])])
+        ", ".join([m["processor"], f"{m['n_cores']} cores", *filter(None, [m.get("gpu")])])
         for m in (r["machine"] for r in records)
     )
     versions = _distinct(

@@ -118,16 +118,18 @@ def growth_table(found: Record) -> list[str]:
 
 def _legend(found: Record) -> str:
     rounds = max(len(result["seconds"]) for result in found["results"])
-    growth = bool(of_part(found, "number"))
-    where = {result["device"] for result in of_part(found, "calls")} - {"cpu"} or {"the processor"}
+    compared = "batch sizes and growth" if of_part(found, "number") else "and batch sizes"
+    devices = {result["device"] for result in of_part(found, "calls")}
+    where = "the GPU" if "cuda" in devices else "the processor"
+    kind = " of the processor's" if "cuda" in devices else ""
     peers = ", ".join(f"{name} {version}" for name, version in found["peer_versions"].items())
     return (
         f"{found['n_clips']} clips of {found['clip_seconds']:.1f} s on average, "
-        f"{found['source']}, as files; clips per call, batch sizes{' and growth' * growth} with "
-        f"one thread on {', '.join(where)}. Every figure from a process of its own, after a few "
-        f"clips that do not count; the median of {rounds} rounds in which all took turns, but fits "
-        "with default parameters once. Four epochs: of clips of 1 s, reading and read-out "
-        f"included. Memory: the most that the process held. Peers: {peers or 'none'}; failed: "
+        f"{found['source']}, as files; clips per call, {compared} with one thread on {where}. "
+        "Every figure from a process of its own, after a few clips that do not count; the median "
+        f"of {rounds} rounds in which all took turns, but fits with default parameters once. Four "
+        "epochs: of clips of 1 s, reading and read-out included. Memory: the most"
+        f"{kind} that the process held. Peers: {peers or 'none'}; failed: "
         f"{', '.join(map(title, found['left_out'])) or 'none'}.\n\n"
         + made_by(f"`{' '.join([COMMAND, *found['sizes']])}` and `{COMMAND} --table`", [found])
     )

@@ -130,11 +130,12 @@ def write_notes(folder: Path, n_clips: int, duration: float) -> list[str]:
     return paths
 
 
-def clip_files(folder: Path, options: argparse.Namespace) -> dict[str, list[str]]:
+def clip_files(
+    folder: Path, options: argparse.Namespace, wanted: Sequence[Job]
+) -> dict[str, list[str]]:
     """Return the files of each kind of clips: the main ones, and notes by their seconds."""
-    found = {
-        str(factor): write_notes(folder / str(factor), options.clips, factor) for factor in FACTORS
-    }
+    seconds = sorted({job.clips for job in wanted} - {"main"})
+    found = {s: write_notes(folder / s, options.clips, float(s)) for s in seconds}
     if options.data is None:
         main = write_notes(folder / "main", options.clips, options.duration)
     else:
@@ -153,7 +154,7 @@ def run(options: argparse.Namespace) -> Record:
     found: dict[int, list[Record]] = {i: [] for i in range(len(wanted))}
     left_out: list[str] = []  # peers that failed
     with tempfile.TemporaryDirectory() as name:
-        files = clip_files(Path(name), options)
+        files = clip_files(Path(name), options, wanted)
         saved = save_encoders(Path(name), files["main"])
         for turn in range(options.repeats):
             for i, job in enumerate(wanted):
@@ -167,6 +168,9 @@ def run(options: argparse.Namespace) -> Record:
                     shown = f"{job.row} failed and is left out: {error}"
                 print(f"round {turn + 1}, {i + 1}/{len(wanted)}: {shown}", file=sys.stderr)
         durations = [soundfile.info(path).duration for path in files["main"]]
+    made = environment()
+    if "cuda" in options.devices:
+        made["machine"]["gpu"] = torch.cuda.get_device_name()
     return {
         "source": "synthetic notes" if options.data is None else options.data.name,
         "sizes": sizes(options),
@@ -189,7 +193,7 @@ def run(options: argparse.Namespace) -> Record:
             for name, version in records[0].get("peer_versions", {}).items()
             if name != "numpy"
         },
-        **environment(),
+        **made,
     }
 
 
@@ -197,8 +201,7 @@ def sizes(options: argparse.Namespace) -> list[str]:
     """Return the arguments that say how much is measured."""
     threads = map(str, options.threads)
     counts = ["--clips", str(options.clips), "--repeats", str(options.repeats)]
-    of_gpu = ["--devices", *options.devices] if options.devices[0] != "cpu" else []
-    return [*counts, "--threads", *threads, *of_gpu]
+    return [*counts, "--threads", *threads, "--devices", *options.devices]
 
 
 def save_encoders(folder: Path, files: list[str]) -> dict[str, str]:
@@ -263,9 +266,10 @@ def read_and_see(files: Iterable[str]) -> None:
             log_mel(torch.from_numpy(waveform.mean(axis=1)))
 
 
-def render(result: Path = RESULT, of_gpu: Path = RESULT_OF_GPU) -> str:
-    """Return the README's tables, made from the stored results alone."""
-    texts = [tables(found) for path in (result, of_gpu) if (found := read_json(path))]
+def render(result: Path = RESULT) -> str:
+    """Return the README's tables, made from the stored results alone, a GPU's beside `result`."""
+    both = (result, result.with_name(RESULT_OF_GPU.name))
+    texts = [tables(found) for path in both if (found := read_json(path))]
     return "\n\n".join(texts) or NOTHING_STORED
 
 
@@ -282,18 +286,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--repeats", type=int, default=3, help="rounds (default: 3)")
     add("--threads", type=int, nargs="+", default=sorted({1, min(2, cores)}), metavar="N")
     devices = ["cpu", *["cuda"] * torch.cuda.is_available()]
-    add("--devices", nargs="+", choices=("cpu", "cuda"), default=devices)
+    add("--devices", nargs="+", choices=devices, default=devices)
     add("--peers", nargs="*", choices=list(_peers.PEERS), default=["mfcc", "egemaps"])
     add("--cache", type=Path, default=_peers.CACHE, help="folder for the peers' environments")
     add("--table", action="store_true", help="run nothing; write the README's tables")
     add("--measure", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
+    options.devices = sorted(set(options.devices))  # the processor comes first
     if options.measure:
         print(json.dumps(measure(json.load(sys.stdin))))
     elif options.table:
         PLACE.write(README, render())
     else:
-        if options.clips < 2 * FACTORS[-1]:
+        if options.devices[0] == "cpu" and options.clips < 2 * FACTORS[-1]:
             parser.error(f"--clips {options.clips}: at least {2 * FACTORS[-1]}, to see growth")
         found = run(options)
         if options.devices[0] == "cpu":

@@ -434,7 +434,6 @@ def test_variants_change_what_they_say(ablation, fitted_rows):
     assert columns("without dull and bright") == of_maps * 18 // 24 + of_textures
     assert columns("spectrogram alone") == 24 * 64 + of_textures
     assert columns("deepest stage alone") == 24 * (4 * 4) * 4  # filters by bands
-    assert fitted_rows["principal axes of blocks not saturated"].readout_.saturation is None
     assert fitted_rows["principal axes not levelled"].readout_.power == 0
     assert fitted_rows["principal axes whitened"].readout_.power == 1
     assert columns("VQ: codes alone") == 24 * 16

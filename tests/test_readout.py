@@ -64,7 +64,7 @@ def test_whitening_at_power_one_and_rotation_at_power_zero():
     white = before_lengths(ReadOut(n_features=20, power=1.0, shrinkage=0.0).fit(x), x)
     covariance = np.cov(white.T)
     np.testing.assert_allclose(covariance / covariance[0, 0], np.eye(20), atol=1e-2)
-    readout = ReadOut(power=0.0, shrinkage=0.0, saturation=None).fit(x)
+    readout = ReadOut(power=0.0, shrinkage=0.0).fit(x)
     rows = (x - readout.mean) * readout.factor
     rotated = before_lengths(readout, x)
     distance = np.linalg.norm(rows[0] - rows[1:], axis=1)
@@ -139,42 +139,3 @@ def test_rows_depend_neither_on_company_nor_on_threads(n_clips):
         with threadpool_limits(n_threads, user_api="blas"):
             np.testing.assert_array_equal(readout.transform(statistics), rows)
             np.testing.assert_array_equal(readout.transform(statistics[3:4]), rows[3:4])
-
-
-def block_with_shares(shares, rng, n_clips=2000):
-    """Columns that all vary alike, and of whose variance principal axes hold these shares."""
-    n = len(shares)
-    # The axes of a Hadamard matrix pass through all columns alike.
-    axes = np.array([[(-1) ** (i & j).bit_count() for j in range(n)] for i in range(n)]) / n**0.5
-    white, _ = np.linalg.qr(rng.normal(size=(n_clips, n)))
-    return (white * np.sqrt(shares) @ axes).astype(np.float32), axes
-
-
-@pytest.mark.parametrize("saturation", [0.1, 0.5, None])
-def test_the_variance_along_an_axis_of_a_block_saturates(saturation):
-    rng = np.random.default_rng(0)
-    shares = np.array([0.7, 0.1, *[0.2 / 14] * 14])
-    (x, axes), (other, _) = (block_with_shares(shares, rng) for _ in range(2))
-    readout = ReadOut(power=0.0, shrinkage=0.0, saturation=saturation)
-    readout.fit(np.concatenate((x, other), axis=1), [16, 16])
-    # Axes of both blocks are orthonormal up to one factor: products tell what becomes of rows.
-    gram = readout.projection @ readout.projection.T
-    left = [a @ gram[:16, :16] @ a for a in axes]
-    expected = shares if saturation is None else shares / (1 + shares / saturation)
-    found = shares * left
-    np.testing.assert_allclose(found / found.sum(), expected / expected.sum(), rtol=0.02)
-    assert np.trace(gram[:16, :16]) == pytest.approx(np.trace(gram[16:, 16:]), rel=0.02)
-
-
-def test_a_block_keeps_its_variance_when_an_axis_saturates():
-    rng = np.random.default_rng(0)
-    uneven, _ = block_with_shares(np.array([0.9, *[0.1 / 15] * 15]), rng)
-    even, _ = block_with_shares(np.full(16, 1 / 16), rng)
-    x = np.concatenate((uneven, even), axis=1)
-    readout = ReadOut(power=0.0, shrinkage=0.0).fit(x, [16, 16])
-    rows = (x - readout.mean) * readout.factor
-    of_blocks = [
-        np.square(rows[:, part] @ readout.projection[part]).sum()
-        for part in (slice(16), slice(16, None))
-    ]
-    assert of_blocks[0] == pytest.approx(of_blocks[1], rel=0.02)

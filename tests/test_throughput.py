@@ -72,7 +72,7 @@ def test_what_is_compared_is_measured_on_the_same_clips(throughput, options):
 
 
 def test_the_tables_of_a_result(throughput, stored):
-    table = throughput.render(stored, stored.with_name("missing.json"))
+    table = throughput.render(stored)
     assert f"| {throughput.FLOOR} | cpu | 2 | 2000.0 | 0.2778 | 200 | 1.0 |" in table
     assert "| MFCC, deltas: librosa | cpu | 1 | 2000.0 | 0.2778 | 200 | 1.0 |" in table
     assert "| clips per second, by clips per call | 1 | 8 | 64 |" in table
@@ -96,22 +96,34 @@ def test_a_gpu_is_compared_with_the_floor_too(throughput, options, stored, devic
     ]
     found["machine"]["gpu"] = "harp"
     stored.write_text(json.dumps(found))
-    table = throughput.render(stored, stored.with_name("missing.json"))
+    table = throughput.render(stored)
     assert "| contrastive | cuda | 2 | 8.0 | 0.0011 | 200 | 2.0 |" in table
     assert "on abacus, 2 cores, harp; audiorep 0" in table
     if devices == ["cuda"]:
         assert {job.device for job in jobs if job.row != throughput.FLOOR} == {"cuda"}
-        assert "as files; clips per call, batch sizes with one thread on cuda." in table
+        assert "as files; clips per call, and batch sizes with one thread on the GPU." in table
         assert "| contrastive | cpu" not in table
         assert "grows by the factor" not in table
 
 
-def test_tables_of_both_machines_follow_each_other(throughput, stored, tmp_path):
-    alone = throughput.render(stored, tmp_path / "missing.json")
-    assert throughput.render(tmp_path / "missing.json", stored) == alone
-    assert throughput.render(stored, stored) == f"{alone}\n\n{alone}"
-    missing = throughput.render(tmp_path / "missing.json", tmp_path / "missing.json")
-    assert missing == "No results are stored yet."
+def test_tables_of_both_machines_follow_each_other(throughput, stored):
+    alone = throughput.render(stored)
+    of_gpu = stored.with_name("throughput_gpu.json")
+    of_gpu.write_text(stored.read_text().replace("abacus", "lyre"))
+    assert throughput.render(stored) == alone + "\n\n" + alone.replace("abacus", "lyre")
+    stored.unlink()
+    assert throughput.render(stored) == alone.replace("abacus", "lyre")
+    of_gpu.unlink()
+    assert throughput.render(stored) == "No results are stored yet."
+
+
+@pytest.mark.parametrize(("devices", "folders"), [(["cuda"], "1"), (["cpu"], "1248")])
+def test_clips_are_written_that_are_measured(throughput, options, tmp_path, devices, folders):
+    chosen = argparse.Namespace(**{**vars(options), "clips": 2, "devices": devices})
+    files = throughput.clip_files(tmp_path, chosen, throughput.jobs(chosen))
+    assert sorted(files) == [*folders, "main"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [*folders, "main"]
+    assert all(len(paths) == 2 for paths in files.values())
 
 
 def test_too_few_clips_to_see_growth_are_refused(throughput, capsys):
@@ -127,9 +139,7 @@ def test_a_ratio_is_that_of_its_own_round(throughput, stored):
             slow = 3 if result["row"] == "contrastive" else 1
             result["seconds"] = [slow * 1.0, slow * 100.0, slow * 2.0]
     stored.write_text(json.dumps(found))
-    assert "| contrastive | cpu | 1 | 2.7 | 0.0004 | 200 | 3.0 |" in throughput.render(
-        stored, stored.with_name("missing.json")
-    )
+    assert "| contrastive | cpu | 1 | 2.7 | 0.0004 | 200 | 3.0 |" in throughput.render(stored)
 
 
 def test_the_figure_has_two_panels_with_every_curve(throughput, stored, tmp_path, monkeypatch):
@@ -161,24 +171,40 @@ def test_a_measurement(throughput, options, task, tmp_path):
     assert found["peak_memory"] > 50
 
 
-def test_a_run_takes_turns(throughput, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("devices", [[], ["cuda", "cpu"], ["cuda"]])
+def test_a_run_takes_turns(throughput, tmp_path, monkeypatch, capsys, devices):
     """Two rounds of two jobs in processes of their own, one of which is done once."""
     jobs = [
         throughput.Job("transform", throughput.FLOOR, "transform", "main", 8),
         throughput.Job("fit", "contrastive", "fit", "1", 8, parameters={"n_epochs": 0}),
     ]
+    drawn = []
     monkeypatch.setattr(throughput, "jobs", lambda options: jobs)
-    for name in ("tables", "draw"):
-        monkeypatch.setattr(throughput, name, lambda *arguments: "drawn")
+    monkeypatch.setattr(throughput, "tables", lambda found: "tables")
+    monkeypatch.setattr(throughput, "draw", lambda found, path: drawn.append(path))
     monkeypatch.setattr(throughput, "save_encoders", lambda *arguments: {})
-    monkeypatch.setattr(throughput, "RESULT", tmp_path / "results" / "throughput.json")
-    monkeypatch.setattr(throughput, "FACTORS", (1,))
-    call = ["--clips", "8", "--duration", "0.2", "--repeats", "2"]
+    results = tmp_path / "results"
+    monkeypatch.setattr(throughput, "RESULT", results / "throughput.json")
+    monkeypatch.setattr(throughput, "RESULT_OF_GPU", results / "throughput_gpu.json")
+    call = ["--clips", "16", "--duration", "0.2", "--repeats", "2"]
+    if devices:
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "harp")
+        call += ["--devices", *devices]
     assert throughput.main(call) == 0
-    found = json.loads(throughput.RESULT.read_text())
+    with_cpu = devices != ["cuda"]
+    (path,) = results.iterdir()
+    assert path.name == ("throughput.json" if with_cpu else "throughput_gpu.json")
+    assert bool(drawn) == with_cpu
+    found = json.loads(path.read_text())
     assert [len(result["seconds"]) for result in found["results"]] == [2, 1]
     assert found["clip_seconds"] == pytest.approx(0.2)
-    assert str(tmp_path) not in throughput.RESULT.read_text()
+    assert found["sizes"][-1 - len(devices or ["cpu"]) :] == [
+        "--devices",
+        *sorted(devices or ["cpu"]),
+    ]
+    assert found["machine"].get("gpu") == ("harp" if devices else None)
+    assert str(tmp_path) not in path.read_text()
     shown = [line.split(": ")[0] for line in capsys.readouterr().err.splitlines()]
     assert shown == ["round 1, 1/2", "round 1, 2/2", "round 2, 1/2"]
 

@@ -8,7 +8,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import joblib
-import torch
 
 import audiorep
 
@@ -52,16 +51,13 @@ def code_fingerprint() -> str:
 
 
 def machine() -> dict[str, str | int]:
-    """Return the processor's and a GPU's name, the number of cores and the operating system."""
-    found: dict[str, str | int] = {
+    """Return the processor's name, the number of cores to use and the operating system."""
+    return {
         "processor": _processor(),
         "n_cores": joblib.cpu_count(),
         "system": platform.system(),
         "omp_num_threads": os.environ.get("OMP_NUM_THREADS", ""),
     }
-    if torch.cuda.is_available():
-        found["gpu"] = torch.cuda.get_device_name()
-    return found
 
 
 def _processor() -> str:
