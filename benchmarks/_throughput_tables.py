@@ -139,7 +139,7 @@ def draw(found: Record, path: Path) -> None:
     """Draw how cost grows with the number and the length of clips."""
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+    figure, axes = plt.subplots(1, 2, figsize=(9, 4.2), layout="constrained")
     labels = {"number": "clips", "length": "seconds of each clip"}
     for ax, (part, label) in zip(axes, labels.items(), strict=True):
         for row in (FLOOR, *ENCODERS):
@@ -149,6 +149,7 @@ def draw(found: Record, path: Path) -> None:
                     style = "o-" if task == "transform" else "o--"
                     ax.plot(*points, style, color=color, label=f"{row}, {TASKS[task]}")
         ax.set(xlabel=label, ylabel="seconds", xlim=(0, None), ylim=(0, None))
-    axes[0].legend(fontsize="small")
+    handles, names = axes[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=3, fontsize="small")
     figure.savefig(path, dpi=120)
     plt.close(figure)
