@@ -234,7 +234,7 @@ class HighFloor(HeardOtherwise):
 class TrainedWithLabels(ClassifierMixin, Contrastive):
     """The network is trained as the supervised one, with all labels, and read out as ever.
 
-    What is below it, no objective without labels can be expected to bring.
+    It tells how much another objective might bring.
     """
 
     def fit(self, X: Any, y: Any) -> Self:

@@ -118,18 +118,18 @@ def growth_table(found: Record) -> list[str]:
 
 def _legend(found: Record) -> str:
     rounds = max(len(result["seconds"]) for result in found["results"])
-    compared = "batch sizes and growth" if of_part(found, "number") else "and batch sizes"
+    compared = ", batch sizes and growth" if of_part(found, "number") else " and batch sizes"
     devices = {result["device"] for result in of_part(found, "calls")}
     where = "the GPU" if "cuda" in devices else "the processor"
-    kind = " of the processor's" if "cuda" in devices else ""
+    apart = ", a GPU's left out" if "cuda" in devices else ""
     peers = ", ".join(f"{name} {version}" for name, version in found["peer_versions"].items())
     return (
         f"{found['n_clips']} clips of {found['clip_seconds']:.1f} s on average, "
-        f"{found['source']}, as files; clips per call, {compared} with one thread on {where}. "
+        f"{found['source']}, as files; clips per call{compared} with one thread on {where}. "
         "Every figure from a process of its own, after a few clips that do not count; the median "
         f"of {rounds} rounds in which all took turns, but fits with default parameters once. Four "
-        "epochs: of clips of 1 s, reading and read-out included. Memory: the most"
-        f"{kind} that the process held. Peers: {peers or 'none'}; failed: "
+        "epochs: of clips of 1 s, reading and read-out included. Memory: the most "
+        f"that the process held{apart}. Peers: {peers or 'none'}; failed: "
         f"{', '.join(map(title, found['left_out'])) or 'none'}.\n\n"
         + made_by(f"`{' '.join([COMMAND, *found['sizes']])}` and `{COMMAND} --table`", [found])
     )

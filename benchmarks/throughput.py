@@ -104,7 +104,11 @@ def jobs(options: argparse.Namespace) -> list[Job]:
         variants = [{"batch_size": size} for size in BATCH_SIZES]
         variants += [{"precision": precision} for precision in PRECISIONS]
         found += [
-            Job("batches", row, "fit", "1", n, 1, first, None, {"n_epochs": N_EPOCHS, **variant})
+            Job(
+                *("batches", row, "fit", "1", n),
+                device=first,
+                parameters={"n_epochs": N_EPOCHS, **variant},
+            )
             for variant in variants
         ]
     if first != "cpu":

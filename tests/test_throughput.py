@@ -101,7 +101,7 @@ def test_a_gpu_is_compared_with_the_floor_too(throughput, options, stored, devic
     assert "on abacus, 2 cores, harp; audiorep 0" in table
     if devices == ["cuda"]:
         assert {job.device for job in jobs if job.row != throughput.FLOOR} == {"cuda"}
-        assert "as files; clips per call, and batch sizes with one thread on the GPU." in table
+        assert "as files; clips per call and batch sizes with one thread on the GPU." in table
         assert "| contrastive | cpu" not in table
         assert "grows by the factor" not in table
 
