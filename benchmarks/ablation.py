@@ -108,8 +108,8 @@ def render(results: Path = RESULTS) -> str:
     remarks = (
         f"Linear evaluation as above, but of the folds {', '.join(folds)} only, seeds "
         f"{', '.join(map(str, seeds))}. One fold is a small sample: differences below about two "
-        "points are noise. Defaults were chosen by looking at these folds among others. The last column "
-        "is the mean over the sets that a row was run on."
+        "points are noise. Defaults were chosen by looking at these folds among others. The last "
+        "column is the mean over the sets that a row was run on."
     )
     return "\n".join(
         [*lines, "", remarks, "", made_by(f"`{COMMAND}` and `{COMMAND} --table`", records)]
