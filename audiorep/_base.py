@@ -30,7 +30,7 @@ from audiorep._readout import ReadOut
 from audiorep._training import History, resolve_device, resolve_precision, seeded
 from audiorep.nn import LogMel, WindowEncoder
 
-_FORMAT_VERSION = 7
+_FORMAT_VERSION = 8
 
 
 class TrainingSet(NamedTuple):

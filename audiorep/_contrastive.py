@@ -44,7 +44,10 @@ class ConvWindowEncoder(WindowEncoder):
 
     def __init__(self, n_mels: int, n_frames: int, width: int) -> None:
         backbone = ConvBackbone(n_mels=n_mels, width=width)
-        super().__init__(n_frames=n_frames, grid=backbone.time_stride)
+        # Of the maps below, the stage in the middle, which has twice as many filters as the first.
+        super().__init__(
+            n_frames=n_frames, grid=backbone.time_stride, banded_map=1, n_filters=2 * width
+        )
         self.scaler = LogMelScaler()
         self.backbone = backbone
 
@@ -175,8 +178,9 @@ class ContrastiveAudioEncoder(BaseAudioEncoder):
     filtered, mixed with others, masked) are pulled together and other clips pushed apart; how two
     views differ in pitch, timbre and level must be told, too, so that it is not forgotten. The
     features are made of statistics over time of the spectrogram and of the maps of a small
-    convolutional network, both down to 60 dB below a clip's loudest value, and of textures of the
-    spectrogram. Louder frames count more, and dull ones and bright ones are also summed up apart.
+    convolutional network, both down to 60 dB below a clip's loudest value, of which of its filters
+    answer in the same bands, and of textures of the spectrogram. Louder frames count more, and dull
+    ones and bright ones are also summed up apart.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from audiorep._hearing import hear, heard_by_network, part_counts
 from audiorep._log_mels import Window, iter_windows
-from audiorep._pooling import Sums, window_sums
+from audiorep._pooling import Sums, filter_correlations, window_sums
 from audiorep._texture import BLOCK_WEIGHTS, DoubleArray, texture_blocks, texture_sums
 from audiorep._threads import on_threads, one_blas_thread
 from audiorep.nn import WindowEncoder
@@ -33,6 +33,8 @@ _BATCH = 32
 # the last batches of few would be filled up in vain.
 _MOST_CLIPS = 64
 _FEWEST_CLIPS = 8
+# What correlations of filters count for beside statistics of feature maps.
+_FILTERS_WEIGHT = 2.0
 
 
 class Source(NamedTuple):
@@ -114,7 +116,7 @@ class Pooled(NamedTuple):
     """Statistics over time of clips."""
 
     rows: FloatArray  # (n_clips, n_statistics)
-    # Width of each statistic: of each depth and weighting, then of the textures.
+    # Width of each statistic: of each depth and weighting, of filters, then of the textures.
     block_sizes: list[int]
     block_weights: list[float]  # how much each block counts
 
@@ -137,9 +139,9 @@ def pool_groups(
 ) -> list[_Result]:
     """Return what `finish` makes of the statistics of clips, group by group.
 
-    Statistics are those over time of a clip's feature maps, and those of the texture of its
-    log-mel. Of many clips together they would fill the memory. `finish` is called in the thread
-    that works on the group.
+    Statistics are those over time of a clip's feature maps, correlations of filters of one map, and
+    the texture of its log-mel. Of many clips together they would fill the memory. `finish` is
+    called in the thread that works on the group.
 
     Windows are twice as wide as those of training, where a clip is longer than these: at the edge
     of a window, a map misses what is beyond. They stand side by side (but the last, which ends with
@@ -236,8 +238,12 @@ def _pool_group(
                 else:
                     clips[owner] = sums.window(i)
     owners = range(len(clips))
-    blocks = Sums.stack([clips[owner] for owner in owners]).blocks()
+    sums_of_clips = Sums.stack([clips[owner] for owner in owners])
+    blocks = sums_of_clips.blocks()
     block_weights = [1.0] * len(blocks)
+    if module.banded_map is not None:
+        blocks.append(filter_correlations(sums_of_clips.mean(module.banded_map), module.n_filters))
+        block_weights.append(_FILTERS_WEIGHT)
     for of_floor in np.stack([textures[owner] for owner in owners], axis=1):
         blocks += texture_blocks(of_floor)
         block_weights += BLOCK_WEIGHTS

@@ -9,12 +9,17 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from audiorep._texture import average_bands
+
 FloatArray = npt.NDArray[np.floating[Any]]
 DoubleArray = npt.NDArray[np.float64]
 
 # Added to deviations before their logarithm, and to differences that are scaled to one size; of
 # maps whose values are about one. What is smaller hardly matters.
 _SMALL_DEVIATION, _SMALL_DIFFERENCE = 0.1, 0.08
+# Filters that are compared with each other, at most; and squared values of a map, added to how much
+# a filter varies from band to band.
+_MOST_FILTERS, _SMALL_VARIANCE = 64, 0.005
 
 
 @dataclass
@@ -63,13 +68,9 @@ class Sums:
         differs from that of the whole, whatever the size of the difference.
         """
         blocks = []
-        sizes = [sum(self._sizes(n)) for n in self.n_channels]
-        of_maps = np.split(self.added, np.cumsum(sizes)[:-1], axis=1)
         ends = np.cumsum(self.n_parts).tolist()
-        for n, added in zip(self.n_channels, of_maps, strict=True):
-            pieces = np.split(added, np.cumsum(self._sizes(n))[:-1], axis=1)
-            weights, change_weights = (piece[:, :, None] for piece in pieces[:2])
-            totals, squares, changes = (piece.reshape(len(added), -1, n) for piece in pieces[2:])
+        for i_map in range(len(self.n_channels)):
+            weights, change_weights, totals, squares, changes = self._pieces(i_map)
             # A clip of one position does not change.
             change = changes / np.where(change_weights > 0, change_weights, 1.0)
             for i, (n_parts, end) in enumerate(zip(self.n_parts, ends, strict=True)):
@@ -82,6 +83,25 @@ class Sums:
                     size = np.sqrt((contour**2).mean(2, keepdims=True) + _SMALL_DIFFERENCE**2)
                     blocks.append((contour / size).reshape(len(contour), -1))
         return blocks
+
+    def mean(self, i_map: int) -> DoubleArray:
+        """Return the mean of one map by the first weighting, (n_clips, n_channels)."""
+        weights, _, totals, *_ = self._pieces(i_map)
+        n_parts = self.n_parts[0]
+        mean: DoubleArray = totals[:, :n_parts].sum(1) / weights[:, :n_parts].sum(1)
+        return mean
+
+    def _pieces(self, i_map: int) -> list[FloatArray]:
+        """Return what `added` holds of one map, each of shape (n_clips, n, 1 or n_channels)."""
+        sizes = [sum(self._sizes(n)) for n in self.n_channels]
+        added = np.split(self.added, np.cumsum(sizes)[:-1], axis=1)[i_map]
+        n = self.n_channels[i_map]
+        pieces = np.split(added, np.cumsum(self._sizes(n))[:-1], axis=1)
+        channels = (1, 1, n, n, n)
+        return [
+            piece.reshape(len(added), -1, width)
+            for piece, width in zip(pieces, channels, strict=True)
+        ]
 
     def _sizes(self, n: int) -> list[int]:
         """Return the lengths of what `added` holds of a map of `n` channels."""
@@ -127,3 +147,30 @@ def window_sums(maps: Iterable[Tensor], shares: Tensor, n_parts: Sequence[int]) 
             torch.bmm(change_weights, changes).flatten(1),
         ]
     return Sums(n_channels, list(n_parts), torch.cat(added, dim=1).cpu().numpy())
+
+
+def filter_correlations(mean: DoubleArray, n_filters: int) -> DoubleArray:
+    """Tell which filters of a map answer in the same frequency bands, of all pairs of filters.
+
+    As the products of a texture, they tell what goes together, here along frequency: wherever a
+    formant or a partial is, the filters that answer to its shape answer there together.
+
+    Parameters
+    ----------
+    mean : ndarray of shape (n_clips, n_channels)
+        Mean over time of a map whose channel ``c * n_bands + b`` is filter ``c`` in band ``b``.
+    n_filters : int
+        Filters of the map. Of many, neighbours are averaged.
+
+    Returns
+    -------
+    ndarray of shape (n_clips, n * (n - 1) / 2)
+        With ``n`` filters, or averages of them. A filter that answers in all bands alike is
+        correlated with none.
+    """
+    filters = mean.reshape(len(mean), n_filters, -1).transpose(0, 2, 1)
+    by_band = average_bands(filters, _MOST_FILTERS)
+    by_band -= by_band.mean(1, keepdims=True)
+    by_band /= np.sqrt((by_band**2).mean(1, keepdims=True) + _SMALL_VARIANCE)
+    products = by_band.transpose(0, 2, 1) @ by_band / by_band.shape[1]
+    return products[(slice(None), *np.triu_indices(products.shape[1], 1))]

@@ -26,19 +26,20 @@ class ReadOut:
     """Standardise pooled statistics, rotate them to principal axes, level these, unify lengths.
 
     What a block of statistics (one statistic of one feature map) weighs does not depend on how wide
-    it is. The spread along a principal axis is raised to ``1 - power``: the few directions in which
-    clips differ most no longer drown the rest. Every row is scaled to one length: unusual clips no
-    longer decide where a linear classifier cuts, and with a length of 8 the default penalty of
+    it is. The variance along a principal axis saturates: the few directions in which clips differ
+    most (how bright they are as a whole, who speaks) no longer drown the rest, while the many weak
+    ones, half of them noise, stay weak. Every row is scaled to one length: unusual clips no longer
+    decide where a linear classifier cuts, and with a length of 8 the default penalty of
     ``LogisticRegression`` is about right.
 
     Parameters
     ----------
     n_features : int, default=512
         Largest number of features.
-    power : float, default=0.25
-        0 keeps the spread of every axis, 1 makes all equal (whitening).
-    shrinkage : float, default=0.1
-        Part of the mean variance that is added to every axis before levelling.
+    saturation : float, default=1/64
+        Share of all variance at which that along an axis saturates: a share ``v`` becomes
+        ``v / (1 + v / saturation)``. Infinity keeps the spread of every axis, a number close to
+        zero makes all equal (whitening).
     row_length : float, default=8.0
         Euclidean length of every row.
     """
@@ -46,13 +47,11 @@ class ReadOut:
     def __init__(
         self,
         n_features: int = 512,
-        power: float = 0.25,
-        shrinkage: float = 0.1,
+        saturation: float = 1 / 64,
         row_length: float = 8.0,
     ) -> None:
         self.n_features = n_features
-        self.power = power
-        self.shrinkage = shrinkage
+        self.saturation = saturation
         self.row_length = row_length
 
     def fit(
@@ -81,7 +80,7 @@ class ReadOut:
         chosen = np.linspace(0, len(pooled) - 1, min(len(pooled), _MAX_CLIPS)).astype(int)
         rows = (pooled[chosen] - self.mean) * self.factor
         variance, axes = _principal_axes(rows, self.n_features)
-        gain = (variance + self.shrinkage * variance.mean()) ** (-0.5 * self.power)
+        gain = (1 + variance / variance.sum() / self.saturation) ** -0.5
         length = np.sqrt((variance * gain**2).sum())
         gain = gain / length if length > 0 else gain * 0.0  # mean squared length of rows: 1
         self.projection = (axes * gain).astype(np.float32)
