@@ -35,8 +35,8 @@ from audiorep.evaluation import SupervisedAudioClassifier
 from audiorep.nn import WindowEncoder
 
 # Blocks are pooled in this order: of each map and each weighting, logarithm of the deviation,
-# change and mean, and, but for the last two weightings, the contour; then, at two floors, those of
-# the log-mels' texture.
+# change and mean, and, but for the last two weightings, the contour; then the correlations of
+# filters, if there are any; then, at two floors, those of the log-mels' texture.
 _OF_WEIGHTINGS = ([0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10], [11, 12, 13])
 _LOUDNESS, _PROMINENCE, _DULL, _BRIGHT = range(4)
 _CONTOURS = [3, 7]
@@ -72,9 +72,9 @@ class ChosenBlocks(ReadOut):
         Feature maps of the encoder.
     maps, weightings : sequence of int, default=None
         Which are kept; None means all.
-    contours, textures : bool, default=True
+    contours, filters, textures : bool, default=True
         Whether they are kept.
-    power : float, default=0.25
+    saturation : float, default=1/64
         As for `ReadOut`.
     """
 
@@ -84,12 +84,13 @@ class ChosenBlocks(ReadOut):
         maps: Sequence[int] | None = None,
         weightings: Sequence[int] | None = None,
         contours: bool = True,
+        filters: bool = True,
         textures: bool = True,
-        power: float = 0.25,
+        saturation: float = 1 / 64,
     ) -> None:
-        super().__init__(power=power)
+        super().__init__(saturation=saturation)
         self.n_maps, self.maps, self.weightings = n_maps, maps, weightings
-        self.contours, self.textures = contours, textures
+        self.contours, self.filters, self.textures = contours, filters, textures
 
     def fit(
         self,
@@ -101,15 +102,18 @@ class ChosenBlocks(ReadOut):
         assert block_sizes is not None
         assert block_weights is not None
         n_of_maps = self.n_maps * _OF_MAP
-        assert len(block_sizes) == n_of_maps + _OF_TEXTURES
+        first_texture = len(block_sizes) - _OF_TEXTURES
+        assert first_texture - n_of_maps in (0, 1)
         maps = range(self.n_maps) if self.maps is None else self.maps
         weightings = range(len(_OF_WEIGHTINGS)) if self.weightings is None else self.weightings
         statistics = [i for weighting in weightings for i in _OF_WEIGHTINGS[weighting]]
         if not self.contours:
             statistics = [i for i in statistics if i not in _CONTOURS]
         chosen = [_OF_MAP * of_map + i for of_map in maps for i in statistics]
+        if self.filters:
+            chosen += range(n_of_maps, first_texture)
         if self.textures:
-            chosen += range(n_of_maps, len(block_sizes))
+            chosen += range(first_texture, len(block_sizes))
         columns = np.split(np.arange(pooled.shape[1]), np.cumsum(block_sizes)[:-1])
         self.columns: npt.NDArray[np.int64] = np.concatenate([columns[i] for i in chosen])
         super().fit(
@@ -139,19 +143,25 @@ class Contrastive(SharedTraining, ContrastiveAudioEncoder):
 class SpectrogramOnly(Contrastive):
     """Features of the log-mels alone: nothing of the network."""
 
-    _read_out: ClassVar[dict[str, Any]] = {"maps": [0]}
+    _read_out: ClassVar[dict[str, Any]] = {"maps": [0], "filters": False}
 
 
 class DeepestOnly(Contrastive):
     """Features of the deepest stage alone."""
 
-    _read_out: ClassVar[dict[str, Any]] = {"maps": [2], "textures": False}
+    _read_out: ClassVar[dict[str, Any]] = {"maps": [2], "filters": False, "textures": False}
 
 
 class WithoutContours(Contrastive):
     """Of every map, nothing about how its beginning, middle and end differ."""
 
     _read_out: ClassVar[dict[str, Any]] = {"contours": False}
+
+
+class WithoutFilters(Contrastive):
+    """Nothing of which filters answer in the same frequency bands."""
+
+    _read_out: ClassVar[dict[str, Any]] = {"filters": False}
 
 
 class WithoutTextures(Contrastive):
@@ -181,13 +191,13 @@ class WithoutTilts(Contrastive):
 class NotLevelled(Contrastive):
     """The read-out leaves the spread along principal axes as it is."""
 
-    _read_out: ClassVar[dict[str, Any]] = {"power": 0.0}
+    _read_out: ClassVar[dict[str, Any]] = {"saturation": np.inf}
 
 
 class Whitened(Contrastive):
     """The read-out makes the spread along all principal axes equal."""
 
-    _read_out: ClassVar[dict[str, Any]] = {"power": 1.0}
+    _read_out: ClassVar[dict[str, Any]] = {"saturation": 1e-6}
 
 
 class HeardOtherwise(Contrastive):
@@ -278,6 +288,7 @@ def contrastive_entries() -> dict[str, Any]:
         "without prominence": WithoutProminence(),
         "without dull and bright": WithoutTilts(),
         "without contours": WithoutContours(),
+        "without filters together": WithoutFilters(),
         "without textures": WithoutTextures(),
         "frames count alike": ByTheClock(),
         "floor at 80 dB": LowFloor(),
@@ -310,43 +321,47 @@ class VQ(SharedTraining, VQTransformerEncoder):
 
     _n_maps: ClassVar[int] = 8
     _maps: ClassVar[list[int] | None] = None
-    _textures: ClassVar[bool] = True
+    _beyond_maps: ClassVar[bool] = True
 
     def _make_readout(self) -> ReadOut:
-        power = super()._make_readout().power
-        return ChosenBlocks(self._n_maps, self._maps, textures=self._textures, power=power)
+        keep = self._beyond_maps
+        return ChosenBlocks(self._n_maps, self._maps, filters=keep, textures=keep)
 
 
 class BottleneckOnly(VQ):
     """Features of the bottleneck of the autoencoder alone."""
 
     _maps: ClassVar[list[int] | None] = [1]
-    _textures: ClassVar[bool] = False
+    _beyond_maps: ClassVar[bool] = False
 
 
 class StemOnly(VQ):
     """Features of the stem's stages alone."""
 
     _maps: ClassVar[list[int] | None] = [2, 3, 4]
-    _textures: ClassVar[bool] = False
+    _beyond_maps: ClassVar[bool] = False
 
 
 class TransformerOnly(VQ):
     """Features of the tokens and of the blocks alone."""
 
     _maps: ClassVar[list[int] | None] = [5, 6, 7]
-    _textures: ClassVar[bool] = False
+    _beyond_maps: ClassVar[bool] = False
 
 
 class LastBlockOnly(VQ):
     """Features of the last block alone."""
 
     _maps: ClassVar[list[int] | None] = [7]
-    _textures: ClassVar[bool] = False
+    _beyond_maps: ClassVar[bool] = False
 
 
 class Histogram(VQWindowEncoder):
     """What is pooled over time is which codes there are, and nothing else."""
+
+    def __init__(self, **settings: int) -> None:
+        super().__init__(**settings)
+        self.banded_map = None
 
     def feature_maps(self, log_mel: Tensor, n_valid: Tensor) -> list[Tensor]:
         """Return the share of each code among the bands of a step, (batch, n_codes, n_steps)."""
@@ -359,7 +374,7 @@ class CodesOnly(VQ):
     """Features of the codes alone."""
 
     _n_maps: ClassVar[int] = 1
-    _textures: ClassVar[bool] = False
+    _beyond_maps: ClassVar[bool] = False
 
     @staticmethod
     def _build(settings: dict[str, Any]) -> WindowEncoder:

@@ -425,17 +425,20 @@ def test_variants_change_what_they_say(ablation, fitted_rows):
 
     every = columns("contrastive")
     of_textures = 2 * (7 * 16 + 7 * (16 * 15 // 2) + 2 * 6 * 8 * 8)
-    of_maps = every - of_textures
+    of_filters = 8 * 7 // 2
+    of_maps = every - of_textures - of_filters
+    besides = of_filters + of_textures
     # Of 24 columns, twice six are of contours, and three more of each of four weightings.
-    assert columns("without textures") == of_maps
-    assert columns("without contours") == of_maps * 12 // 24 + of_textures
-    assert columns("frames count by loudness alone") == of_maps * 9 // 24 + of_textures
-    assert columns("without prominence") == of_maps * 15 // 24 + of_textures
-    assert columns("without dull and bright") == of_maps * 18 // 24 + of_textures
+    assert columns("without textures") == of_maps + of_filters
+    assert columns("without filters together") == of_maps + of_textures
+    assert columns("without contours") == of_maps * 12 // 24 + besides
+    assert columns("frames count by loudness alone") == of_maps * 9 // 24 + besides
+    assert columns("without prominence") == of_maps * 15 // 24 + besides
+    assert columns("without dull and bright") == of_maps * 18 // 24 + besides
     assert columns("spectrogram alone") == 24 * 64 + of_textures
     assert columns("deepest stage alone") == 24 * (4 * 4) * 4  # filters by bands
-    assert fitted_rows["principal axes not levelled"].readout_.power == 0
-    assert fitted_rows["principal axes whitened"].readout_.power == 1
+    assert fitted_rows["principal axes not levelled"].readout_.saturation == np.inf
+    assert fitted_rows["principal axes whitened"].readout_.saturation < 1e-4
     assert columns("VQ: codes alone") == 24 * 16
     assert columns("VQ: last block alone") == 24 * 64
     assert columns("VQ: tokens and blocks alone") == 3 * columns("VQ: last block alone")
@@ -490,7 +493,7 @@ def test_rows_that_differ_in_the_read_out_alone_share_one_training(ablation, mon
         clone(ablation.entries()[name]).set_params(width=4, random_state=0).fit(clips)
     assert trained == ["Contrastive"]
     others = [name for name in rows.contrastive_entries() if name.startswith(("with", "crop"))]
-    read_out = ("contours", "textures", "prominence", "dull and bright")
+    read_out = ("contours", "textures", "filters together", "prominence", "dull and bright")
     others = [name for name in others if name.removeprefix("without ") not in read_out]
     for name in others:
         clone(ablation.entries()[name]).set_params(width=4, random_state=0).fit(clips)

@@ -28,8 +28,8 @@ CPU = torch.device("cpu")
 class TwoMaps(WindowEncoder):
     """Its maps are the log-mels as they come, and the same upside down."""
 
-    def __init__(self):
-        super().__init__(n_frames=16, grid=4)
+    def __init__(self, banded_map=None, n_filters=1):
+        super().__init__(n_frames=16, grid=4, banded_map=banded_map, n_filters=n_filters)
 
     def centres(self, n_positions):
         return torch.arange(n_positions)
@@ -90,6 +90,17 @@ def test_blocks_are_those_of_maps_and_weightings_then_textures():
     found = pooled.rows[0]
     np.testing.assert_allclose(found[:n_of_maps], np.concatenate(expected[:28]), atol=1e-4)
     np.testing.assert_allclose(found[n_of_maps:], np.concatenate(expected[28:]), atol=1e-5)
+
+
+def test_correlations_of_filters_stand_between_maps_and_textures():
+    clip = levelled(16)
+    without = pool_clips(TwoMaps(), [Source(16, [clip])], CPU, n_parts=2)
+    pooled = pool_clips(TwoMaps(1, n_filters=3), [Source(16, [clip])], CPU, n_parts=2)
+    sizes = without.block_sizes
+    assert pooled.block_sizes == [*sizes[:28], 3, *sizes[28:]]
+    assert pooled.block_weights[28] == 2.0
+    end = sum(sizes[:28])
+    np.testing.assert_array_equal(np.delete(pooled.rows, range(end, end + 3), axis=1), without.rows)
 
 
 def test_floor_and_parts_are_those_of_a_block_not_of_the_clip_or_a_window():

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from audiorep._log_mels import iter_windows
-from audiorep._pooling import Sums, window_sums
+from audiorep._pooling import Sums, filter_correlations, window_sums
 
 
 def random(*shape, seed=0):
@@ -121,3 +121,51 @@ def test_several_maps_are_reduced_side_by_side():
     assert len(together) == len(one_by_one) == 14
     for a, b in zip(together, one_by_one, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_the_mean_of_a_map_is_that_of_the_first_weighting():
+    maps = [random(2, n, 12) for n in (5, 2)]
+    sums = window_sums(maps, random(2, 3, 12, seed=2).abs(), [2, 1])
+    blocks = sums.blocks()
+    for i in range(2):
+        np.testing.assert_allclose(sums.mean(i), blocks[7 * i + 2])
+
+
+def test_filters_that_answer_in_the_same_bands_are_correlated():
+    one, other = np.array([0.0, 9.0, 0.0, 0.0]), np.array([0.0, 0.0, 4.0, 0.0])
+    clip = np.stack((one, 1 + 2 * one, other, -one, np.full(4, 3.0)))
+    found = filter_correlations(clip.reshape(1, -1), n_filters=5)[0]
+    expected = np.corrcoef(clip[:4])[np.triu_indices(4, 1)]
+    pairs = [(i, j) for i in range(5) for j in range(i + 1, 5)]
+    of_others = [k for k, pair in enumerate(pairs) if 4 not in pair]
+    np.testing.assert_allclose(found[of_others], expected, atol=2e-3)
+    # A filter that answers in all bands alike is correlated with none.
+    np.testing.assert_array_equal(np.delete(found, of_others), 0)
+
+
+def test_what_filters_do_together_is_the_same_wherever_it_is():
+    low, high = np.zeros((2, 1, 3, 4))
+    low[0, :, 0], high[0, :, 2] = [1.0, 2.0, 5.0], [1.0, 2.0, 5.0]
+    tell = [filter_correlations(clip.reshape(1, -1), 3) for clip in (low, high)]
+    np.testing.assert_allclose(*tell)
+
+
+def test_a_filter_that_hardly_varies_counts_little():
+    mean = random(1, 8).double().numpy()
+    mean[:, 4:] = 1 + 1e-3 * mean[:, 4:]
+    assert abs(filter_correlations(mean, 2).item()) < 0.05
+
+
+def test_of_many_filters_neighbours_are_averaged():
+    mean = random(3, 128 * 4).double().numpy()
+    found = filter_correlations(mean, 128)
+    averages = mean.reshape(3, 64, 2, 4).mean(2).reshape(3, -1)
+    np.testing.assert_allclose(found, filter_correlations(averages, 64), atol=1e-6)
+    assert found.shape == (3, 64 * 63 // 2)
+
+
+def test_correlations_of_a_clip_do_not_depend_on_its_company():
+    mean = random(20, 64 * 4).double().numpy()
+    together = filter_correlations(mean, 64)
+    for i in (0, 7, 19):
+        np.testing.assert_array_equal(filter_correlations(mean[i : i + 1], 64)[0], together[i])

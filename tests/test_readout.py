@@ -33,15 +33,25 @@ def test_axes_are_as_many_as_asked_for_or_as_there_can_be(n_features, expected):
     assert ReadOut(n_features).fit(x).transform(x).shape == (60, expected)
 
 
-def test_shrinkage_levels_weak_axes_less():
+def test_the_lower_the_saturation_the_more_alike_are_axes():
     x = pooled(2000)
     strong_to_weak = []
-    for shrinkage in (0.0, 0.1, 10.0):
-        rows = before_lengths(ReadOut(n_features=20, power=1.0, shrinkage=shrinkage).fit(x), x)
+    for saturation in (1e-7, 1 / 64, 1.0):
+        rows = before_lengths(ReadOut(n_features=20, saturation=saturation).fit(x), x)
         spread = rows.std(axis=0)
         strong_to_weak.append(spread[0] / spread[-1])
     assert strong_to_weak[0] == pytest.approx(1.0, rel=1e-2)
     assert strong_to_weak[0] < strong_to_weak[1] < strong_to_weak[2]
+
+
+def test_variance_saturates_as_stated():
+    x = pooled(2000)
+    plain = before_lengths(ReadOut(n_features=20, saturation=np.inf).fit(x), x).var(axis=0)
+    share = plain / plain.sum()
+    for saturation in (0.01, 0.2):
+        found = before_lengths(ReadOut(n_features=20, saturation=saturation).fit(x), x).var(axis=0)
+        expected = share / (1 + share / saturation)
+        np.testing.assert_allclose(found / found.sum(), expected / expected.sum(), rtol=1e-3)
 
 
 def test_how_unusual_a_clip_is_does_not_matter():
@@ -59,12 +69,12 @@ def before_lengths(readout, x):
     return (x - readout.mean) * readout.factor @ readout.projection
 
 
-def test_whitening_at_power_one_and_rotation_at_power_zero():
+def test_whitening_at_low_saturation_and_rotation_at_none():
     x = pooled()
-    white = before_lengths(ReadOut(n_features=20, power=1.0, shrinkage=0.0).fit(x), x)
+    white = before_lengths(ReadOut(n_features=20, saturation=1e-7).fit(x), x)
     covariance = np.cov(white.T)
     np.testing.assert_allclose(covariance / covariance[0, 0], np.eye(20), atol=1e-2)
-    readout = ReadOut(power=0.0, shrinkage=0.0).fit(x)
+    readout = ReadOut(saturation=np.inf).fit(x)
     rows = (x - readout.mean) * readout.factor
     rotated = before_lengths(readout, x)
     distance = np.linalg.norm(rows[0] - rows[1:], axis=1)
@@ -101,11 +111,11 @@ def test_equal_clips_give_finite_features():
 def test_a_block_counts_as_its_weight_says():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(500, 60)).astype(np.float32)
-    readout = ReadOut(power=0.0).fit(x, [20, 40], [1.0, 3.0])
+    readout = ReadOut(saturation=np.inf).fit(x, [20, 40], [1.0, 3.0])
     rows = (x - readout.mean) * readout.factor
     first, second = (np.sqrt((part**2).sum(1).mean()) for part in (rows[:, :20], rows[:, 20:]))
     assert second / first == pytest.approx(3.0, rel=0.05)
-    plain = ReadOut(power=0.0).fit(x, [20, 40])
+    plain = ReadOut(saturation=np.inf).fit(x, [20, 40])
     np.testing.assert_allclose(readout.factor[20:], 3 * plain.factor[20:], rtol=1e-5)
 
 
