@@ -28,7 +28,7 @@ class ReadOut:
     What a block of statistics (one statistic of one feature map) weighs does not depend on how wide
     it is. The variance along a principal axis saturates: the few directions in which clips differ
     most (how bright they are as a whole, who speaks) no longer drown the rest, while the many weak
-    ones, half of them noise, stay weak. Every row is scaled to one length: unusual clips no longer
+    ones stay weak. Every row is scaled to one length: unusual clips no longer
     decide where a linear classifier cuts, and with a length of 8 the default penalty of
     ``LogisticRegression`` is about right.
 
@@ -38,8 +38,10 @@ class ReadOut:
         Largest number of features.
     saturation : float, default=1/64
         Share of all variance at which that along an axis saturates: a share ``v`` becomes
-        ``v / (1 + v / saturation)``. Infinity keeps the spread of every axis, a number close to
-        zero makes all equal (whitening).
+        ``v / (1 + v / saturation) ** power``. Infinity keeps the spread of every axis, a number
+        close to zero makes all equal (whitening), when the power is 1.
+    power : float, default=1.0
+        With less than 1, variance above `saturation` still grows, but slowly.
     row_length : float, default=8.0
         Euclidean length of every row.
     """
@@ -48,10 +50,12 @@ class ReadOut:
         self,
         n_features: int = 512,
         saturation: float = 1 / 64,
+        power: float = 1.0,
         row_length: float = 8.0,
     ) -> None:
         self.n_features = n_features
         self.saturation = saturation
+        self.power = power
         self.row_length = row_length
 
     def fit(
@@ -80,7 +84,7 @@ class ReadOut:
         chosen = np.linspace(0, len(pooled) - 1, min(len(pooled), _MAX_CLIPS)).astype(int)
         rows = (pooled[chosen] - self.mean) * self.factor
         variance, axes = _principal_axes(rows, self.n_features)
-        gain = (1 + variance / variance.sum() / self.saturation) ** -0.5
+        gain = (1 + variance / variance.sum() / self.saturation) ** (-0.5 * self.power)
         length = np.sqrt((variance * gain**2).sum())
         gain = gain / length if length > 0 else gain * 0.0  # mean squared length of rows: 1
         self.projection = (axes * gain).astype(np.float32)

@@ -11,6 +11,7 @@ from torch import Tensor
 from audiorep._base import BaseAudioEncoder
 from audiorep._health import count_sounds, warn_of_dead_codes
 from audiorep._log_mels import LogMels
+from audiorep._readout import ReadOut
 from audiorep._training import History, ProgressLine, n_training_steps, train
 from audiorep._vq_language_model import CodeLanguageModel
 from audiorep._vq_window_encoder import CodePredictionObjective, VQWindowEncoder, fit_next_codes
@@ -27,9 +28,9 @@ class VQTransformerEncoder(CodeLanguageModel, BaseAudioEncoder):
     bottleneck). A causal transformer hears an altered view of a clip and predicts the codes of
     the clean clip: the one of now, the next, and the one after. The features are made of statistics
     over time of the spectrogram, the bottleneck, the maps of the convolutions that listen for the
-    transformer, and its hidden states, all of it down to 60 dB below a clip's loudest value, of
-    which filters answer in the same bands, and of textures of the spectrogram. Louder frames
-    count more, and dull ones and bright ones are also summed up apart.
+    transformer, and its hidden states, all of it down to 60 dB below a clip's loudest value, and of
+    textures of the spectrogram. Louder frames count more, and dull ones and bright ones are also
+    summed up apart.
 
     Hearing codes alone, the transformer is a language model of sound. Its states and the counts of
     what codes follow each other tell how likely a clip is (`score_samples`, `perplexity`), and new
@@ -204,6 +205,10 @@ class VQTransformerEncoder(CodeLanguageModel, BaseAudioEncoder):
     @staticmethod
     def _build(settings: dict[str, Any]) -> WindowEncoder:
         return VQWindowEncoder(**settings)
+
+    def _make_readout(self) -> ReadOut:
+        # Predicting gathers the variance in few directions: the axes behind them are levelled, too.
+        return ReadOut(saturation=1 / 5000, power=0.5)
 
     def _train(
         self, module: WindowEncoder, log_mels: LogMels, device: torch.device, dtype: torch.dtype

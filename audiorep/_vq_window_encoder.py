@@ -31,9 +31,6 @@ HORIZONS = (0, 1, 2)
 
 # Frequency bands that are kept of the stem's maps.
 _MAP_BANDS = 4
-# Where the stem's stages begin among the feature maps, and which of them has filters that are
-# compared with each other.
-_FIRST_STAGE, _BANDED_STAGE = 2, 1
 
 # How often every step is counted, with other neighbours in its patch each time, and at most in
 # how many batches.
@@ -96,9 +93,7 @@ class VQWindowEncoder(WindowEncoder):
         n_heads: int,
     ) -> None:
         stem = PatchStem(n_mels, dim)
-        n_filters = stem.n_channels[_BANDED_STAGE]
-        banded_map = _FIRST_STAGE + _BANDED_STAGE
-        super().__init__(n_frames, stem.patch_frames, banded_map, n_filters)
+        super().__init__(n_frames=n_frames, grid=stem.patch_frames)
         self.n_bands = n_bands
         self.scaler = LogMelScaler()
         self.tokenizer = PatchTokenizer(n_mels, n_bands, stem.patch_frames, n_codes, bottleneck_dim)

@@ -75,6 +75,7 @@ class ChosenBlocks(ReadOut):
     contours, filters, textures : bool, default=True
         Whether they are kept.
     saturation : float, default=1/64
+    power : float, default=1.0
         As for `ReadOut`.
     """
 
@@ -87,8 +88,9 @@ class ChosenBlocks(ReadOut):
         filters: bool = True,
         textures: bool = True,
         saturation: float = 1 / 64,
+        power: float = 1.0,
     ) -> None:
-        super().__init__(saturation=saturation)
+        super().__init__(saturation=saturation, power=power)
         self.n_maps, self.maps, self.weightings = n_maps, maps, weightings
         self.contours, self.filters, self.textures = contours, filters, textures
 
@@ -321,47 +323,44 @@ class VQ(SharedTraining, VQTransformerEncoder):
 
     _n_maps: ClassVar[int] = 8
     _maps: ClassVar[list[int] | None] = None
-    _beyond_maps: ClassVar[bool] = True
+    _textures: ClassVar[bool] = True
 
     def _make_readout(self) -> ReadOut:
-        keep = self._beyond_maps
-        return ChosenBlocks(self._n_maps, self._maps, filters=keep, textures=keep)
+        usual = super()._make_readout()
+        levelling = {"saturation": usual.saturation, "power": usual.power}
+        return ChosenBlocks(self._n_maps, self._maps, textures=self._textures, **levelling)
 
 
 class BottleneckOnly(VQ):
     """Features of the bottleneck of the autoencoder alone."""
 
     _maps: ClassVar[list[int] | None] = [1]
-    _beyond_maps: ClassVar[bool] = False
+    _textures: ClassVar[bool] = False
 
 
 class StemOnly(VQ):
     """Features of the stem's stages alone."""
 
     _maps: ClassVar[list[int] | None] = [2, 3, 4]
-    _beyond_maps: ClassVar[bool] = False
+    _textures: ClassVar[bool] = False
 
 
 class TransformerOnly(VQ):
     """Features of the tokens and of the blocks alone."""
 
     _maps: ClassVar[list[int] | None] = [5, 6, 7]
-    _beyond_maps: ClassVar[bool] = False
+    _textures: ClassVar[bool] = False
 
 
 class LastBlockOnly(VQ):
     """Features of the last block alone."""
 
     _maps: ClassVar[list[int] | None] = [7]
-    _beyond_maps: ClassVar[bool] = False
+    _textures: ClassVar[bool] = False
 
 
 class Histogram(VQWindowEncoder):
     """What is pooled over time is which codes there are, and nothing else."""
-
-    def __init__(self, **settings: int) -> None:
-        super().__init__(**settings)
-        self.banded_map = None
 
     def feature_maps(self, log_mel: Tensor, n_valid: Tensor) -> list[Tensor]:
         """Return the share of each code among the bands of a step, (batch, n_codes, n_steps)."""
@@ -374,7 +373,7 @@ class CodesOnly(VQ):
     """Features of the codes alone."""
 
     _n_maps: ClassVar[int] = 1
-    _beyond_maps: ClassVar[bool] = False
+    _textures: ClassVar[bool] = False
 
     @staticmethod
     def _build(settings: dict[str, Any]) -> WindowEncoder:

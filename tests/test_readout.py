@@ -52,6 +52,10 @@ def test_variance_saturates_as_stated():
         found = before_lengths(ReadOut(n_features=20, saturation=saturation).fit(x), x).var(axis=0)
         expected = share / (1 + share / saturation)
         np.testing.assert_allclose(found / found.sum(), expected / expected.sum(), rtol=1e-3)
+    mild = ReadOut(n_features=20, saturation=0.01, power=0.5).fit(x)
+    expected = share / np.sqrt(1 + share / 0.01)
+    found = before_lengths(mild, x).var(axis=0)
+    np.testing.assert_allclose(found / found.sum(), expected / expected.sum(), rtol=1e-3)
 
 
 def test_how_unusual_a_clip_is_does_not_matter():

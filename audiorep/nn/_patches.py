@@ -160,7 +160,6 @@ class PatchStem(nn.Module):
     ) -> None:
         super().__init__()
         channels = (1, *n_channels)
-        self.n_channels = n_channels
         self.stages = nn.Sequential(
             *(
                 ConvBlock(n_in, n_out, kernel_size=3, stride=2)
