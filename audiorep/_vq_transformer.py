@@ -207,8 +207,8 @@ class VQTransformerEncoder(CodeLanguageModel, BaseAudioEncoder):
         return VQWindowEncoder(**settings)
 
     def _make_readout(self) -> ReadOut:
-        # Predicting gathers the variance in few directions: the axes behind them are levelled, too.
-        return ReadOut(saturation=1 / 5000, power=0.5)
+        # Predicting gathers the variance in few directions; what lies behind them counts for more.
+        return ReadOut(saturation=1 / 512, power=0.5)
 
     def _train(
         self, module: WindowEncoder, log_mels: LogMels, device: torch.device, dtype: torch.dtype
