@@ -13,7 +13,6 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import numpy as np
 from _common import (
     DATA_SETS,
     NOTHING_STORED,
@@ -21,7 +20,6 @@ from _common import (
     ROOT,
     SUPERVISED,
     Marked,
-    Record,
     Rows,
     commit,
     commits_by_set,
@@ -64,7 +62,6 @@ ROWS = (
     "VQ-transformer",
     "both",
 )
-UNTIMED = (CHANCE, "contrastive untrained", "VQ-transformer untrained")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -116,19 +113,7 @@ def render(results: Path = RESULTS) -> str:
         if row == "contrastive":
             lines.append(_byol_a(found))
         lines.append(line([row, *cells]))
-    timed = [row for row in order if row not in UNTIMED]
-    seconds = head(["seconds to fit one fold, median"] + [DATA_SETS[name].title for name in found])
-    for row in timed:
-        cells = [_seconds(rows.get(row)) for rows in found.values()]
-        seconds.append(line([row, *cells]))
-    return "\n".join([*lines, "", *seconds, "", *_legend(found)])
-
-
-def _seconds(records: list[Record] | None) -> str:
-    if not records:
-        return ""
-    # Other work on the same machine slows some fits down, and none is faster for it.
-    return f"{np.median([record['fit_seconds'] for record in records]):.0f}"
+    return "\n".join([*lines, "", *_legend(found)])
 
 
 def _byol_a(found: Iterable[str]) -> str:

@@ -46,6 +46,7 @@ def few_labels():
 TABLES = (
     "ablation",
     "code_likelihood",
+    "fit_time",
     "label_efficiency",
     "linear_evaluation",
     "peers",
@@ -137,7 +138,6 @@ def test_the_table_is_made_from_stored_results(benchmark, tmp_path):
     assert "| chance | 10.0 (1 of 5 folds) |  |" in table
     assert "| contrastive | 90.0 ± 6.3 |  |" in table
     assert "| VQ-transformer |  | 70.0 (1 of 5 folds) |" in table
-    assert "| contrastive | 50 |  |" in table
     assert "BYOL-A" in table
     assert "Measured elsewhere" in table
     assert "on abacus, 2 cores; audiorep 0; commit abc and unknown." in table
@@ -337,6 +337,33 @@ def test_the_table_of_bits_is_made_from_stored_results(likelihood, tmp_path):
     assert "| drums | 2, 3 | 3.50 | 5.00 | 7.00 |" in table
     assert "ESC-10" not in table
     assert "on abacus, 2 cores; audiorep 0; commit abc." in table
+
+
+def test_fits_of_the_first_folds_are_timed(folder, tmp_path, monkeypatch):
+    timing = script("fit_time")
+    monkeypatch.setattr(timing, "RESULT", tmp_path / "results" / "fit_time.json")
+    rows = "log-mel statistics,MFCC statistics"
+    assert timing.main(["--data", str(folder), "--sets", "esc10", "--encoders", rows]) == 0
+    table = timing.render(timing.RESULT)
+    assert "| seconds to fit one fold | ESC-10 |" in table
+    assert "| *training clips* | 32 |" in table
+    found = json.loads(timing.RESULT.read_text())
+    assert [result["row"] for result in found["results"]] == rows.split(",")
+    assert all(result["fold"] == "1" and result["seconds"] > 0 for result in found["results"])
+    assert f"| MFCC statistics | {found['results'][1]['seconds']:.0f} |" in table
+
+
+def test_a_set_that_was_not_timed_leaves_a_gap(tmp_path):
+    timing = script("fit_time")
+    one = {"set": "esc10", "fold": "1", "n_clips": 320, "row": "contrastive", "seconds": 83.4}
+    other = {"set": "drums", "fold": "1", "n_clips": 90, "row": "supervised", "seconds": 60.6}
+    timing.write_json(
+        tmp_path / "fit.json", {"threads": 2, "results": [one, other], **timing.environment()}
+    )
+    table = timing.render(tmp_path / "fit.json")
+    assert "| contrastive | 83 |  |" in table
+    assert "| supervised |  | 61 |" in table
+    assert "2 threads." in table
 
 
 def test_both_ways_of_drawing_agree(tmp_path, monkeypatch, capsys):
