@@ -45,9 +45,7 @@ class ConvWindowEncoder(WindowEncoder):
     def __init__(self, n_mels: int, n_frames: int, width: int) -> None:
         backbone = ConvBackbone(n_mels=n_mels, width=width)
         # Of the maps below, the stage in the middle, which has twice as many filters as the first.
-        super().__init__(
-            n_frames=n_frames, grid=backbone.time_stride, banded_map=1, n_filters=2 * width
-        )
+        super().__init__(n_frames=n_frames, grid=backbone.time_stride, banded_map=(1, 2 * width))
         self.scaler = LogMelScaler()
         self.backbone = backbone
 

@@ -242,7 +242,8 @@ def _pool_group(
     blocks = sums_of_clips.blocks()
     block_weights = [1.0] * len(blocks)
     if module.banded_map is not None:
-        blocks.append(filter_correlations(sums_of_clips.mean(module.banded_map), module.n_filters))
+        i_map, n_filters = module.banded_map
+        blocks.append(filter_correlations(sums_of_clips.mean(i_map), n_filters))
         block_weights.append(_FILTERS_WEIGHT)
     for of_floor in np.stack([textures[owner] for owner in owners], axis=1):
         blocks += texture_blocks(of_floor)

@@ -68,6 +68,16 @@ def warn_of_collapse(history: History, batch_size: int, projection_dim: int, n_c
         )
 
 
+def warn_of_equal_clips(n_clips: int) -> None:
+    """Warn that features tell nothing, for all clips that they were learned from are alike."""
+    if n_clips >= _FEW_CLIPS:
+        warnings.warn(
+            f"The {n_clips} clips sound alike, so nothing can be learned from them, and all "
+            "features are zero. Look whether clips are silent or copies of each other.",
+            stacklevel=_STACKLEVEL - 2,  # it is called by `_fit`
+        )
+
+
 def warn_of_dead_codes(history: History, n_codes: int, n_coded: int, n_clips: int) -> None:
     """Warn where nearly all of `n_coded` patches got one of a few codes."""
     if not history["loss"] or n_clips < _FEW_CLIPS or n_coded < n_codes:

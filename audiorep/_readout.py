@@ -18,6 +18,8 @@ _COLUMNS = 256
 # A row shorter than this, relative to the training clips, is next to the mean clip: its direction
 # is rounding noise, and it stays short.
 _SHORTEST = 0.05
+# Length of rows, typically, below which clips differ by rounding alone; else one of each block.
+_ALIKE = 0.05
 # Statistics are about one; a spread far below this is rounding noise.
 _HARDLY = 1e-3
 
@@ -37,9 +39,9 @@ class ReadOut:
     n_features : int, default=512
         Largest number of features.
     saturation : float, default=1/64
-        Share of all variance at which that along an axis saturates: a share ``v`` becomes
-        ``v / (1 + v / saturation) ** power``. Infinity keeps the spread of every axis, a number
-        close to zero makes all equal (whitening), when the power is 1.
+        Share of the variance along all axes that are kept, at which that along one saturates: a
+        share ``v`` becomes ``v / (1 + v / saturation) ** power``. Infinity keeps the spread of
+        every axis, a number close to zero makes all equal (whitening), when the power is 1.
     power : float, default=1.0
         With less than 1, variance above `saturation` still grows, but slowly.
     row_length : float, default=8.0
@@ -84,9 +86,12 @@ class ReadOut:
         chosen = np.linspace(0, len(pooled) - 1, min(len(pooled), _MAX_CLIPS)).astype(int)
         rows = (pooled[chosen] - self.mean) * self.factor
         variance, axes = _principal_axes(rows, self.n_features)
-        gain = (1 + variance / variance.sum() / self.saturation) ** (-0.5 * self.power)
-        length = np.sqrt((variance * gain**2).sum())
-        gain = gain / length if length > 0 else gain * 0.0  # mean squared length of rows: 1
+        total = max(float(variance.sum()), 1e-30)
+        gain = (1 + variance / total / self.saturation) ** (-0.5 * self.power)
+        gain /= max(np.sqrt((variance * gain**2).sum()), 1e-15)  # mean squared length of rows: 1
+        self.all_alike = total < _ALIKE**2
+        if self.all_alike:
+            gain *= 0.0
         self.projection = (axes * gain).astype(np.float32)
         return self
 
@@ -147,4 +152,4 @@ def _principal_axes(
         tiny = norm <= 1e-6 * max(float(norm.max()), 1e-30)
         axes = np.where(tiny, 0.0, axes / np.where(tiny, 1.0, norm))
     variance = values / n
-    return variance + 1e-30, axes
+    return variance, axes

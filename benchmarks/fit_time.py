@@ -1,10 +1,12 @@
 """How long does a fit take, when nothing else is running?
 
 Fits the training clips of the first fold of every set, with default parameters and all threads,
-one fit after the other; reading the files counts, too. Leave the machine alone meanwhile. The
-result is written, as JSON, to benchmarks/results/fit_time.json after every fit::
+one fit after the other; reading the files counts, too. Leave the machine alone meanwhile. Every
+result is written, as JSON, to benchmarks/results/fit_time.json as soon as it is there, in place of
+what was there of its set and row; a part can be run again::
 
     python benchmarks/fit_time.py
+    python benchmarks/fit_time.py --sets esc10 --encoders contrastive
     python benchmarks/fit_time.py --table
 """
 
@@ -13,7 +15,6 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from _common import (
@@ -22,6 +23,7 @@ from _common import (
     README,
     ROOT,
     Marked,
+    Record,
     environment,
     head,
     line,
@@ -43,8 +45,11 @@ SETS = tuple(name for name, data_set in DATA_SETS.items() if data_set.protocol !
 
 def run(options: argparse.Namespace) -> None:
     """Time every row on every set, and store what it took."""
-    encoders, _ = standard_entries(names_of(options.encoders) or list(ROWS), device=options.device)
-    results: list[dict[str, Any]] = []
+    encoders, unions = standard_entries(
+        names_of(options.encoders) or list(ROWS), device=options.device
+    )
+    if unions:
+        raise ValueError(f"{', '.join(unions)} has no fit of its own; ask for its members.")
     for name in options.sets:
         fold = DATA_SETS[name].folds[0]
         clips = set_arguments(name, argparse.Namespace(data=options.data, folds=[fold]))
@@ -59,33 +64,42 @@ def run(options: argparse.Namespace) -> None:
             encoder.fit(X, y)
             seconds = time.perf_counter() - started
             print(f"{name}, fold {fold}, {len(X)} clips, {row}: {seconds:.1f} s", flush=True)
-            results.append(
-                {"set": name, "fold": fold, "n_clips": len(X), "row": row, "seconds": seconds}
-            )
-            write_json(
-                RESULT, {"threads": torch.get_num_threads(), "results": results, **environment()}
-            )
+            done = {"set": name, "fold": fold, "n_clips": len(X), "row": row, "seconds": seconds}
+            _store({**done, "threads": torch.get_num_threads(), **environment()})
+
+
+def _store(result: Record) -> None:
+    results = (read_json(RESULT) or {"results": []})["results"]
+    others = [r for r in results if (r["set"], r["row"]) != (result["set"], result["row"])]
+    write_json(RESULT, {"results": [*others, result]})
+
+
+# ---------------------------------------------------------------------- the table
 
 
 def render(result: Path = RESULT) -> str:
-    """Return the README's table, made from the stored result alone."""
+    """Return the README's table, made from the stored results alone."""
     found = read_json(result)
     if found is None:
         return NOTHING_STORED
-    n_clips = {r["set"]: r["n_clips"] for r in found["results"]}
-    seconds = {(r["row"], r["set"]): r["seconds"] for r in found["results"]}
-    lines = head(["seconds to fit one fold", *(DATA_SETS[name].title for name in n_clips)])
-    lines.append(line(["*training clips*", *(str(count) for count in n_clips.values())]))
-    for row in dict.fromkeys(row for row, _ in seconds):
-        cells = [f"{seconds[row, n]:.0f}" if (row, n) in seconds else "" for n in n_clips]
+    results = found["results"]
+    n_clips = {r["set"]: r["n_clips"] for r in results}
+    names = [name for name in SETS if name in n_clips]
+    seconds = {(r["row"], r["set"]): r["seconds"] for r in results}
+    timed = dict.fromkeys(r["row"] for r in results)
+    rows = [row for row in ROWS if row in timed] + [row for row in timed if row not in ROWS]
+    lines = head(["seconds to fit one fold", *(DATA_SETS[name].title for name in names)])
+    lines.append(line(["*training clips*", *(str(n_clips[name]) for name in names)]))
+    for row in rows:
+        cells = [f"{seconds[row, n]:.0f}" if (row, n) in seconds else "" for n in names]
         lines.append(line([row, *cells]))
-    threads = found["threads"]
+    threads = " or ".join(map(str, sorted({r["threads"] for r in results})))
     legend = (
-        "Default parameters, reading the files included; the first fold of each set, once, with "
-        f"nothing else running, {threads} thread{'s' * (threads > 1)}."
+        "Default parameters, reading the files included; the first fold of each set, once, one fit "
+        f"at a time on a machine that was left alone; {threads} threads."
     )
     return "\n".join(
-        [*lines, "", legend, "", made_by(f"`{COMMAND}` and `{COMMAND} --table`", [found])]
+        [*lines, "", legend, "", made_by(f"`{COMMAND}` and `{COMMAND} --table`", results)]
     )
 
 

@@ -353,17 +353,23 @@ def test_fits_of_the_first_folds_are_timed(folder, tmp_path, monkeypatch):
     assert f"| MFCC statistics | {found['results'][1]['seconds']:.0f} |" in table
 
 
-def test_a_set_that_was_not_timed_leaves_a_gap(tmp_path):
+def test_a_set_that_was_not_timed_leaves_a_gap_and_the_last_time_counts(tmp_path, monkeypatch):
     timing = script("fit_time")
-    one = {"set": "esc10", "fold": "1", "n_clips": 320, "row": "contrastive", "seconds": 83.4}
-    other = {"set": "drums", "fold": "1", "n_clips": 90, "row": "supervised", "seconds": 60.6}
-    timing.write_json(
-        tmp_path / "fit.json", {"threads": 2, "results": [one, other], **timing.environment()}
-    )
-    table = timing.render(tmp_path / "fit.json")
+    monkeypatch.setattr(timing, "RESULT", tmp_path / "fit.json")
+    one = {"set": "drums", "fold": "1", "n_clips": 90, "row": "supervised", "seconds": 60.6}
+    other = {"set": "esc10", "fold": "1", "n_clips": 320, "row": "contrastive", "seconds": 99.0}
+    for result in (one, other, {**other, "seconds": 83.4}):
+        timing._store({**result, "threads": 2, **timing.environment()})
+    table = timing.render(timing.RESULT)
     assert "| contrastive | 83 |  |" in table
     assert "| supervised |  | 61 |" in table
     assert "2 threads." in table
+    assert len(json.loads(timing.RESULT.read_text())["results"]) == 2
+
+
+def test_what_has_no_fit_of_its_own_cannot_be_timed(folder):
+    with pytest.raises(ValueError, match="both has no fit of its own"):
+        script("fit_time").main(["--data", str(folder), "--sets", "esc10", "--encoders", "both"])
 
 
 def test_both_ways_of_drawing_agree(tmp_path, monkeypatch, capsys):

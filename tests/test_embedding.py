@@ -28,8 +28,8 @@ CPU = torch.device("cpu")
 class TwoMaps(WindowEncoder):
     """Its maps are the log-mels as they come, and the same upside down."""
 
-    def __init__(self, banded_map=None, n_filters=1):
-        super().__init__(n_frames=16, grid=4, banded_map=banded_map, n_filters=n_filters)
+    def __init__(self, banded_map=None):
+        super().__init__(n_frames=16, grid=4, banded_map=banded_map)
 
     def centres(self, n_positions):
         return torch.arange(n_positions)
@@ -38,10 +38,10 @@ class TwoMaps(WindowEncoder):
         return [log_mel, -log_mel]
 
 
-def levelled(n_frames, seed=0):
+def levelled(n_frames, seed=0, n_mels=3):
     """A log-mel of some 100 decibels from the quietest to the loudest value."""
     generator = torch.Generator().manual_seed(seed)
-    return level(4 * torch.randn(3, n_frames, generator=generator)).half()
+    return level(4 * torch.randn(n_mels, n_frames, generator=generator)).half()
 
 
 def weightings(heard, n_parts):
@@ -93,14 +93,26 @@ def test_blocks_are_those_of_maps_and_weightings_then_textures():
 
 
 def test_correlations_of_filters_stand_between_maps_and_textures():
-    clip = levelled(16)
-    without = pool_clips(TwoMaps(), [Source(16, [clip])], CPU, n_parts=2)
-    pooled = pool_clips(TwoMaps(1, n_filters=3), [Source(16, [clip])], CPU, n_parts=2)
+    clip = levelled(16, n_mels=12)
+
+    class OneOfThem(TwoMaps):
+        """Its second map is another function of the log-mels than the first."""
+
+        def feature_maps(self, log_mel, n_valid):
+            return [log_mel, log_mel.square()]
+
+    without = pool_clips(OneOfThem(), [Source(16, [clip])], CPU, n_parts=2)
+    pooled = pool_clips(OneOfThem((1, 3)), [Source(16, [clip])], CPU, n_parts=2)
     sizes = without.block_sizes
     assert pooled.block_sizes == [*sizes[:28], 3, *sizes[28:]]
     assert pooled.block_weights[28] == 2.0
     end = sum(sizes[:28])
     np.testing.assert_array_equal(np.delete(pooled.rows, range(end, end + 3), axis=1), without.rows)
+    heard = hear(clip, n_parts=2)
+    loudness = weightings(heard, 2)[0].sum(0)
+    mean = np.average(heard.log_mel.astype(float) ** 2, axis=0, weights=loudness)
+    expected = np.corrcoef(mean.reshape(3, 4))[np.triu_indices(3, 1)]
+    np.testing.assert_allclose(pooled.rows[0, end : end + 3], expected, atol=1e-2)
 
 
 def test_floor_and_parts_are_those_of_a_block_not_of_the_clip_or_a_window():

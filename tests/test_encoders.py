@@ -23,6 +23,7 @@ from sklearn.utils.estimator_checks import estimator_checks_generator, parametri
 from torch import nn
 
 from audiorep import ContrastiveAudioEncoder, VQTransformerEncoder, _base
+from audiorep._contrastive import ConvWindowEncoder
 from audiorep._log_mels import LogMels, levelled_blocks
 from audiorep._resampling import resample_blocks
 from audiorep.augmentations import BackgroundMixing, RandomGain, TimeMask, ViewAugmentation
@@ -527,6 +528,24 @@ def test_verbose_shows_progress(encoder, waveforms, capsys):
     shown = capsys.readouterr().err
     assert "read 12 clips" in shown
     assert "loss" in shown
+
+
+def test_the_map_whose_filters_are_compared():
+    module = ConvWindowEncoder(n_mels=64, n_frames=32, width=4)
+    i_map, n_filters = module.banded_map
+    log_mel = torch.randn(2, 64, 32, generator=torch.Generator().manual_seed(0))
+    n_valid = torch.tensor([32, 20])
+    found = module.eval().feature_maps(log_mel, n_valid)[i_map]
+    second_stage = module.backbone.feature_maps(module.scaler(log_mel, n_valid), first=1)[0]
+    assert torch.equal(found, second_stage)
+    assert found.shape[1] == n_filters * 4
+
+
+def test_the_transformer_levels_what_a_transformer_gathers(waveforms):
+    """Along its axes, variance grows with its root where it is large."""
+    encoder = clone(TINY["vq"]).fit(waveforms)
+    assert (encoder.readout_.saturation, encoder.readout_.power) == (1 / 512, 0.5)
+    assert clone(TINY["contrastive"]).fit(waveforms).readout_.power == 1
 
 
 def test_silence_is_no_reason_to_fail(encoder):

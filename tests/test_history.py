@@ -1,5 +1,6 @@
 """What training leaves behind and shows: `history_`, warnings, progress."""
 
+import contextlib
 import math
 import pickle
 import warnings
@@ -278,8 +279,25 @@ def test_views_that_tell_nothing_are_told_of(notes, augmentation):
 def test_copies_of_one_clip_are_told_of(clip):
     timestep = np.arange(8000)
     waveform = np.sin(0.3 * timestep) if clip == "tone" else 0.0 * timestep
-    with pytest.warns(UserWarning, match=r"(?s)representation collapsed.*copies of each other"):
+    alike = pytest.warns(UserWarning, match=r"The 48 clips sound alike.*copies of each other")
+    collapsed = r"(?s)representation collapsed.*copies of each other"
+    with alike, pytest.warns(UserWarning, match=collapsed):
         clone(CONTRASTIVE).set_params(n_epochs=24).fit(np.tile(waveform, (48, 1)))
+
+
+@pytest.mark.parametrize(("encoder", "noise"), [(CONTRASTIVE, 0), (CONTRASTIVE, 1e-9), (VQ, 0)])
+def test_clips_that_sound_alike_are_told_of(encoder, noise, notes):
+    """Also where nothing is trained; and features of them are zero, not noise."""
+    clips = np.tile(notes[0].astype(float), (20, 1))
+    clips += noise * np.random.default_rng(0).standard_normal(clips.shape)
+    encoder = clone(encoder).set_params(n_epochs=0)
+    with pytest.warns(UserWarning, match=r"The 20 clips sound alike") as caught:
+        encoder.fit(clips)
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+    assert not encoder.transform(clips).any()
+    encoder.fit(notes)
+    assert np.linalg.norm(encoder.transform(notes), axis=1).min() > 7
 
 
 @pytest.mark.parametrize(
@@ -322,7 +340,11 @@ def test_dead_codes_are_told_of(n_sounding, notes):
     clips = np.zeros((24, 8000))
     clips[:n_sounding] = notes[:n_sounding]
     encoder = clone(VQ).set_params(n_codes=256, batch_size=24)
-    with pytest.warns(UserWarning, match=r"Few codes live: \d+ of n_codes=256 .*use fewer codes"):
+    alike = contextlib.nullcontext()
+    if n_sounding == 0:
+        alike = pytest.warns(UserWarning, match="The 24 clips sound alike")
+    few = r"Few codes live: \d+ of n_codes=256 .*use fewer codes"
+    with alike, pytest.warns(UserWarning, match=few):
         encoder.fit(clips)
     assert encoder.history_["perplexity"][-1] < 256 / 20
     assert (encoder.history_["codes_in_use"][-1] > 1) == (n_sounding > 0)

@@ -105,11 +105,23 @@ def test_a_row_does_not_depend_on_its_company():
     assert np.array_equal(readout.transform(x[7:8]), together[7:8])
 
 
-def test_equal_clips_give_finite_features():
-    x = np.ones((5, 8), dtype=np.float32)
+@pytest.mark.parametrize("n_clips", [5, 20])
+def test_equal_clips_give_zeros(n_clips):
+    x = np.ones((n_clips, 8), dtype=np.float32)
     readout = ReadOut().fit(x)
-    assert np.isfinite(readout.transform(x)).all()
-    assert np.isfinite(readout.transform(x + 1)).all()
+    assert readout.all_alike
+    np.testing.assert_array_equal(readout.transform(x), 0)
+    np.testing.assert_array_equal(readout.transform(x + 1), 0)
+
+
+def test_clips_that_differ_by_rounding_have_no_direction():
+    rng = np.random.default_rng(0)
+    x = (1 + 1e-7 * rng.normal(size=(6, 200))).astype(np.float32)
+    readout = ReadOut().fit(x, [100, 100])
+    assert readout.all_alike
+    assert not readout.transform(x).any()
+    assert not ReadOut().fit(pooled(6), [20, 40]).all_alike
+    assert not ReadOut(saturation=1e-7).fit(pooled(6), [20, 40]).all_alike
 
 
 def test_a_block_counts_as_its_weight_says():

@@ -15,22 +15,17 @@ class WindowEncoder(nn.Module):
     grid : int
         Windows of a clip start at multiples of this many frames, so that the positions of its
         maps are evenly spaced.
-    banded_map : int, default=None
-        Which feature map has filters that answer in several frequency bands: channel
-        ``c * n_bands + b`` is filter ``c`` in band ``b``. Features then tell, too, which of its
-        filters answer in the same bands. None means that there is no such map.
-    n_filters : int, default=1
-        Filters of that map.
+    banded_map : tuple of (int, int), default=None
+        A feature map whose filters answer in several frequency bands, and how many filters it has:
+        channel ``c * n_bands + b`` is filter ``c`` in band ``b``. Features then tell, too, which of
+        its filters answer in the same bands. None means that there is no such map.
     """
 
-    def __init__(
-        self, n_frames: int, grid: int, banded_map: int | None = None, n_filters: int = 1
-    ) -> None:
+    def __init__(self, n_frames: int, grid: int, banded_map: tuple[int, int] | None = None) -> None:
         super().__init__()
         self.n_frames = n_frames
         self.grid = grid
         self.banded_map = banded_map
-        self.n_filters = n_filters
 
     @abstractmethod
     def centres(self, n_positions: int) -> Tensor:
