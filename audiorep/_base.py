@@ -25,7 +25,7 @@ from torch import Tensor
 from audiorep._clips import Clips, check_clips
 from audiorep._dtype import float32_by_default, undisturbed
 from audiorep._embedding import FloatArray, Pooled, Source, clip_frames, pool_clips, pool_groups
-from audiorep._health import warn_of_equal_clips
+from audiorep._health import count_sounds, warn_of_equal_clips
 from audiorep._log_mels import LogMels, levelled_blocks
 from audiorep._readout import ReadOut
 from audiorep._training import History, resolve_device, resolve_precision, seeded
@@ -337,7 +337,7 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseAu
         self.history_, self.loss_curve_ = history, history["loss"]
         self.module_, self.readout_ = module, self._make_readout().fit(*pooled)
         if self.readout_.all_alike:
-            warn_of_equal_clips(len(pooled.rows))
+            warn_of_equal_clips(count_sounds(log_mels.lengths))
         return pooled
 
     # ------------------------------------------------------------------ transform
