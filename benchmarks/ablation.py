@@ -23,6 +23,7 @@ from _common import (
     README,
     ROOT,
     Marked,
+    Record,
     Rows,
     commit,
     head,
@@ -92,16 +93,13 @@ def render(results: Path = RESULTS) -> str:
     if not found:
         return NOTHING_STORED
     titles = [f"{DATA_SETS[name].title}, {metric_name(name)}" for name in found]
-    lines = head(["", *titles, "mean, less that of the defaults"])
-    for group in groups():
-        defaults = next(iter(group))
-        for row in group:
-            scores = _scores(found, row)
-            cells = ["" if score is None else f"{score:.1f}" for score in scores]
-            difference = "" if row == defaults else _difference(found, row, defaults)
-            name = f"**{row}**, defaults" if row == defaults else row
-            if any(cells):
-                lines.append(line([name, *cells, difference]))
+    lines: list[str] = []
+    for of_commit in _by_commit(found, results):
+        if lines:
+            lines += ["", "Of an earlier commit, beside the defaults as they were then:", ""]
+        lines += head(["", *titles, "mean, less that of the defaults"])
+        for group in groups():
+            lines += _lines(of_commit, list(group))
     records = [r for rows in found.values() for row in rows.values() for r in row]
     folds = sorted({record["fold"] for record in records})
     seeds = sorted({r["seed"] for r in records if r["encoder"] != CHANCE})
@@ -114,6 +112,52 @@ def render(results: Path = RESULTS) -> str:
     return "\n".join(
         [*lines, "", remarks, "", made_by(f"`{COMMAND}` and `{COMMAND} --table`", records)]
     )
+
+
+def _lines(found: dict[str, Rows], group: list[str]) -> list[str]:
+    """Return the lines of a group of rows, of which the first is the defaults."""
+    defaults = group[0]
+    lines = []
+    for row in group:
+        cells = ["" if score is None else f"{score:.1f}" for score in _scores(found, row)]
+        difference = "" if row == defaults else _difference(found, row, defaults)
+        name = f"**{row}**, defaults" if row == defaults else row
+        if any(cells):
+            lines.append(line([name, *cells, difference]))
+    return lines
+
+
+def _by_commit(found: dict[str, Rows], results: Path) -> list[dict[str, Rows]]:
+    """Part results by the commit that they are of, newest first.
+
+    The defaults of a commit stand beside its rows, even where newer ones replaced them.
+    """
+    every = {name: ResultStore(results / f"{name}.jsonl").read() for name in found}
+    behind: dict[str, int] = {}  # by how many records, in the set that has most of others since
+    for of_set in every.values():
+        last = {_commit(record): i for i, record in enumerate(of_set)}
+        for commit_, i in last.items():
+            behind[commit_] = max(behind.get(commit_, 0), len(of_set) - i)
+    parts = []
+    for commit_ in sorted(behind, key=lambda name: behind[name]):
+        part: dict[str, Rows] = {name: {} for name in found}
+        for group in map(list, groups()):
+            for name, rows in found.items():
+                of_commit = {
+                    row: [r for r in rows.get(row, []) if _commit(r) == commit_] for row in group
+                }
+                if any(of_commit.values()) and not of_commit[group[0]]:
+                    old = [r for r in every[name] if r["encoder"] == group[0]]
+                    same = {(r["fold"], r["seed"]): r for r in old if _commit(r) == commit_}
+                    of_commit[group[0]] = list(same.values())
+                part[name].update({row: of for row, of in of_commit.items() if of})
+        if any(part.values()):
+            parts.append(part)
+    return parts
+
+
+def _commit(record: Record) -> str:
+    return str(record.get("notes", {}).get("commit", "unknown"))
 
 
 def _scores(found: dict[str, Rows], row: str) -> list[float | None]:

@@ -412,6 +412,24 @@ def test_the_table_of_parts_compares_with_the_defaults(ablation, tmp_path):
     assert "on abacus, 2 cores; audiorep 0; commit abc." in table
 
 
+def test_rows_are_compared_with_the_defaults_of_their_commit(ablation, tmp_path):
+    old = ablation.ResultStore(tmp_path / "esc10.jsonl", notes={"commit": "abc"})
+    old.append(record("contrastive", "2", 0, 0.8, key="contrastive of old code"))
+    old.append(record("random weights", "2", 0, 0.7, key="random weights of old code"))
+    old.append(record("crops only", "2", 0, 0.75, key="crops only of old code"))
+    new = ablation.ResultStore(tmp_path / "esc10.jsonl", notes={"commit": "def"})
+    new.append(record("contrastive", "2", 0, 0.9))
+    new.append(record("random weights", "2", 0, 0.6))
+    newer, older = ablation.render(tmp_path).split("Of an earlier commit, beside the defaults")
+    assert "| **contrastive**, defaults | 90.0 |  |" in newer
+    assert "| random weights | 60.0 | -30.0 |" in newer
+    assert "crops only" not in newer
+    assert "| **contrastive**, defaults | 80.0 |  |" in older
+    assert "| crops only | 75.0 | -5.0 |" in older
+    assert "random weights" not in older
+    assert "commit def and abc." in older
+
+
 def test_differences_are_means_over_sets_of_the_folds_that_both_have(ablation):
     def rows(**scores):
         return {
