@@ -46,12 +46,12 @@ def level(log_mel: Tensor, dynamic_range: float = _LOWEST_FLOOR) -> Tensor:
 
 
 class Heard(NamedTuple):
-    """A block of a clip as it is heard."""
+    """Blocks of clips as they are heard."""
 
-    log_mel: FloatArray  # (n_frames, n_mels), for the network
-    shares: FloatArray  # (sum(part_counts(n_parts)), n_frames), what each frame counts
-    textures: FloatArray  # (2, n_frames, n_mels), at two floors
-    texture_weights: FloatArray  # (2, n_frames), what each frame counts there
+    log_mel: FloatArray  # (n_blocks, n_frames, n_mels), for the network
+    shares: FloatArray  # (n_blocks, sum(part_counts(n_parts)), n_frames), what each frame counts
+    textures: FloatArray  # (2, n_blocks, n_frames, n_mels), at two floors
+    texture_weights: FloatArray  # (2, n_blocks, n_frames), what each frame counts there
 
 
 def part_counts(n_parts: int) -> list[int]:
@@ -64,7 +64,7 @@ def part_counts(n_parts: int) -> list[int]:
 
 
 def hear(levelled: Tensor, n_parts: int) -> Heard:
-    """Listen to a block of a clip.
+    """Listen to blocks of clips, each by itself.
 
     How a note decays and how quiet a voice is, tells much, and so does what is heard where hiss and
     hum are kept out; no single floor of silence shows both. The network has one in between, and
@@ -73,8 +73,8 @@ def hear(levelled: Tensor, n_parts: int) -> Heard:
 
     Parameters
     ----------
-    levelled : Tensor of shape (n_mels, n_frames)
-        As `level` gives it, on the processor.
+    levelled : Tensor of shape (n_blocks, n_mels, n_frames)
+        As `level` gives them, on the processor.
     n_parts : int
         As for `loudness_shares`.
 
@@ -82,22 +82,24 @@ def hear(levelled: Tensor, n_parts: int) -> Heard:
     -------
     Heard
     """
-    log_mel = levelled.float().T.numpy()
+    # One layout always, for in another sums would be rounded otherwise.
+    log_mel = np.ascontiguousarray(levelled.float().transpose(1, 2).numpy())
     depths = [_LOWEST_FLOOR, _TEXTURE_FLOOR, _PROMINENT, _NETWORK_FLOOR]
-    floors = log_mel.max() - np.array(depths, np.float32) * np.float32(_NATS_PER_DECIBEL)
-    raised = np.maximum(log_mel, floors[:, None, None])
-    loudness, prominence = _with_mean_one(_above(raised[:3:2], floors[:3:2], 1)[:, :, 0])
+    loudest = log_mel.max((1, 2))
+    floors = loudest - np.array(depths, np.float32)[:, None] * np.float32(_NATS_PER_DECIBEL)
+    raised = np.maximum(log_mel, floors[:, :, None, None])
+    weights = _with_mean_one(_above(raised[:3:2], floors[:3:2], 1)[..., 0])
     network = raised[3]
     shares = (
-        loudness_shares(loudness, n_parts),
-        loudness_shares(prominence, n_parts),
+        *(loudness_shares(of_floor, n_parts) for of_floor in weights),
         tilt_weights(network, floors[3]),
     )
     return Heard(
-        network - network.mean(1).mean(),  # as `heard_by_network`, but the maximum is known
-        np.concatenate(shares),
+        # As `heard_by_network`, but the maximum is known.
+        network - average_bands(network, 1)[:, :, 0].mean(1)[:, None, None],
+        np.concatenate(shares, axis=1),
         raised[:2],
-        np.stack((loudness, prominence), dtype=np.float32),
+        weights.astype(np.float32),
     )
 
 
@@ -124,13 +126,13 @@ def frame_loudness(log_mel: FloatArray, dynamic_range: float) -> FloatArray:
         a clip that were levelled apart none counts for more than others.
     """
     floors = log_mel.max(keepdims=True)[0] - np.float32(dynamic_range * _NATS_PER_DECIBEL)
-    return _with_mean_one(_above(np.maximum(log_mel, floors)[None], floors, 1)[0, :, 0])
+    return _with_mean_one(_above(np.maximum(log_mel, floors), floors[0], 1)[:, 0])
 
 
 def _above(raised: FloatArray, floors: FloatArray, n_bands: int) -> FloatArray:
-    """Return how far wide bands are above a floor, (n_floors, n_frames, n_bands), float64."""
+    """Return how far wide bands are above floors (...), (..., n_frames, n_bands), float64."""
     bands = average_bands(raised, n_bands).astype(np.float64)
-    return bands - floors[:, None, None]
+    return bands - floors[..., None, None]
 
 
 def _with_mean_one(weights: FloatArray) -> FloatArray:
@@ -141,7 +143,7 @@ def _with_mean_one(weights: FloatArray) -> FloatArray:
 
 
 def loudness_shares(loudness: FloatArray, n_parts: int) -> FloatArray:
-    """Cut a block into parts of equal loudness, and tell how much each frame counts in each.
+    """Cut blocks into parts of equal loudness, and tell how much each frame counts in each.
 
     A frame counts as much as it is loud. Parts follow the sound rather than the clock: the silence
     before a word or behind it hardly counts, and a word that is spoken slowly has the same
@@ -149,25 +151,26 @@ def loudness_shares(loudness: FloatArray, n_parts: int) -> FloatArray:
 
     Parameters
     ----------
-    loudness : ndarray of shape (n_frames,)
+    loudness : ndarray of shape (..., n_frames)
         As `frame_loudness` gives it.
     n_parts : int
         Number of parts.
 
     Returns
     -------
-    ndarray of shape (n_parts, n_frames)
+    ndarray of shape (..., n_parts, n_frames)
         float32. The sum over parts is a frame's loudness, the sum over frames the same for every
         part: a frame on a border is divided.
     """
-    end = loudness.cumsum()
-    border = np.arange(n_parts + 1)[:, None] * (end[-1] / n_parts)
-    until = np.minimum(end, border[1:])
-    since = np.maximum(end - loudness, border[:-1])
+    loudness = loudness[..., None, :]
+    end = loudness.cumsum(-1)
+    border = np.arange(n_parts + 1)[:, None] * (end[..., -1:] / n_parts)
+    until = np.minimum(end, border[..., 1:, :])
+    since = np.maximum(end - loudness, border[..., :-1, :])
     return np.maximum(until - since, 0.0).astype(np.float32)
 
 
-def tilt_weights(raised: FloatArray, floor: float) -> FloatArray:
+def tilt_weights(raised: FloatArray, floor: FloatArray) -> FloatArray:
     """Tell dull frames from bright ones: how much each counts among either.
 
     Dull is a frame of which the lower half of the bands is further above the upper half than in
@@ -176,21 +179,23 @@ def tilt_weights(raised: FloatArray, floor: float) -> FloatArray:
 
     Parameters
     ----------
-    raised : ndarray of shape (n_frames, n_mels)
+    raised : ndarray of shape (..., n_frames, n_mels)
         Natural logarithm of power, float32, nowhere below the floor.
-    floor : float
-        That of silence.
+    floor : ndarray of shape (...)
+        That of silence, of each block.
 
     Returns
     -------
-    ndarray of shape (2, n_frames)
+    ndarray of shape (..., 2, n_frames)
         float32: what a frame counts among the dull, and what among the bright. Loud frames count
         for more; each half of the bands has the same say. The mean of either is 1.
     """
-    low, high = _above(raised[None], np.array([floor]), 2)[0].T
+    halves = _above(raised, floor, 2)
+    low, high = halves[..., 0], halves[..., 1]
     loudness = _with_mean_one(low + high)
     tilt = low - high
-    tilt -= (tilt * loudness).mean()
-    deviation = math.sqrt((tilt * tilt * loudness).mean())
+    tilt -= (tilt * loudness).mean(-1, keepdims=True)
+    deviation = np.sqrt((tilt * tilt * loudness).mean(-1, keepdims=True))
     is_dull = expit(tilt * (_SHARPNESS / (deviation + _SMALL_TILT)))
-    return _with_mean_one(np.stack((is_dull, 1.0 - is_dull)) * loudness).astype(np.float32)
+    both = np.stack((is_dull, 1.0 - is_dull), axis=-2)
+    return _with_mean_one(both * loudness[..., None, :]).astype(np.float32)

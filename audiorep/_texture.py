@@ -57,7 +57,8 @@ def texture_sums(log_mels: FloatArray, weights: FloatArray) -> DoubleArray:
     for _ in range(N_OCTAVES):
         smooth = _smooth(bands)
         # Of what is weighed by a root, products are weighed as they should be, at every lag.
-        octave = (bands - smooth) * np.sqrt(weights)[:, :, None]
+        octave = bands - smooth
+        octave *= np.sqrt(weights)[:, :, None]
         grouped = average_bands(octave, N_WIDE_BANDS)
         sums += [weights.sum(1, keepdims=True), (weights * weights).sum(1, keepdims=True)]
         sums += [_products(octave, octave)]
@@ -83,20 +84,20 @@ def average_bands(bands: FloatArray, n_averages: int) -> FloatArray:
 
     Parameters
     ----------
-    bands : ndarray of shape (n_hearings, n_steps, n_bands)
+    bands : ndarray of shape (..., n_steps, n_bands)
     n_averages : int
         How many, at most.
 
     Returns
     -------
-    ndarray of shape (n_hearings, n_steps, min(n_bands, n_averages))
+    ndarray of shape (..., n_steps, min(n_bands, n_averages))
     """
-    group = _averages(bands.shape[2], n_averages)
-    averages = np.empty((*bands.shape[:2], group.shape[1]), bands.dtype)
+    group = _averages(bands.shape[-1], n_averages)
+    averages = np.empty((*bands.shape[:-1], group.shape[1]), bands.dtype)
     step = max(1, _MOST_PRODUCTS // group.size)
-    for start in range(0, bands.shape[1], step):
+    for start in range(0, bands.shape[-2], step):
         end = start + step
-        np.matmul(bands[:, start:end], group, out=averages[:, start:end])
+        np.matmul(bands[..., start:end, :], group, out=averages[..., start:end, :])
     return averages
 
 

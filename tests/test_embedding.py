@@ -15,9 +15,9 @@ import soundfile
 import torch
 from threadpoolctl import threadpool_limits
 
-from audiorep import ContrastiveAudioEncoder, VQTransformerEncoder
+from audiorep import ContrastiveAudioEncoder, VQTransformerEncoder, _embedding
 from audiorep._embedding import Source, _groups, clip_frames, pool_clips, pool_groups
-from audiorep._hearing import hear, level, part_counts
+from audiorep._hearing import Heard, hear, level, part_counts
 from audiorep._texture import BLOCK_WEIGHTS, texture_blocks, texture_sums
 from audiorep.evaluation import LogMelStatistics, MFCCStatistics, SupervisedAudioClassifier
 from audiorep.nn import WindowEncoder
@@ -42,6 +42,12 @@ def levelled(n_frames, seed=0, n_mels=3):
     """A log-mel of some 100 decibels from the quietest to the loudest value."""
     generator = torch.Generator().manual_seed(seed)
     return level(4 * torch.randn(n_mels, n_frames, generator=generator)).half()
+
+
+def hear_alone(clip, n_parts):
+    """Hear one block, and return what is heard of it without the axis of blocks."""
+    log_mel, shares, textures, texture_weights = hear(clip[None], n_parts)
+    return Heard(log_mel[0], shares[0], textures[:, 0], texture_weights[:, 0])
 
 
 def weightings(heard, n_parts):
@@ -74,7 +80,7 @@ def textures_of(heard):
 def test_blocks_are_those_of_maps_and_weightings_then_textures():
     clip = levelled(16)
     pooled = pool_clips(TwoMaps(), [Source(16, [clip])], CPU, n_parts=2)
-    heard = hear(clip, n_parts=2)
+    heard = hear_alone(clip, n_parts=2)
     assert np.abs(heard.log_mel - clip.T.numpy()).max() > 1
     expected = [
         block
@@ -108,7 +114,7 @@ def test_correlations_of_filters_stand_between_maps_and_textures():
     assert pooled.block_weights[28] == 2.0
     end = sum(sizes[:28])
     np.testing.assert_array_equal(np.delete(pooled.rows, range(end, end + 3), axis=1), without.rows)
-    heard = hear(clip, n_parts=2)
+    heard = hear_alone(clip, n_parts=2)
     loudness = weightings(heard, 2)[0].sum(0)
     mean = np.average(heard.log_mel.astype(float) ** 2, axis=0, weights=loudness)
     expected = np.corrcoef(mean.reshape(3, 4))[np.triu_indices(3, 1)]
@@ -121,7 +127,7 @@ def test_floor_and_parts_are_those_of_a_block_not_of_the_clip_or_a_window():
     fading[:, 16:] -= 12
     pooled = pool_clips(TwoMaps(), [Source(64, iter([fading, quiet]))], CPU, n_parts=2)
     found = np.split(pooled.rows[0], np.cumsum(pooled.block_sizes))[6:8]
-    blocks = [hear(block, 2) for block in (fading, quiet)]
+    blocks = [hear_alone(block, 2) for block in (fading, quiet)]
     log_mel = np.concatenate([heard.log_mel for heard in blocks])
     shares = np.concatenate([weightings(heard, 2)[1] for heard in blocks], axis=1)
     *_, mean, contour = weighted_statistics(log_mel, shares)
@@ -134,7 +140,7 @@ def test_every_frame_counts_once_whatever_the_length(n_frames):
     """The last window ends with the clip, but does not count again what the one before has."""
     clip = levelled(n_frames)
     pooled = pool_clips(TwoMaps(), [Source(n_frames, [clip])], CPU, n_parts=1)
-    heard = hear(clip, n_parts=1)
+    heard = hear_alone(clip, n_parts=1)
     deviation, _, mean = weighted_statistics(heard.log_mel, weightings(heard, 1)[0])
     np.testing.assert_allclose(pooled.rows[0, :3], deviation, atol=1e-4)
     np.testing.assert_allclose(pooled.rows[0, 6:9], mean, atol=1e-4)
@@ -143,7 +149,7 @@ def test_every_frame_counts_once_whatever_the_length(n_frames):
 def test_frames_are_heard_with_the_floor_that_statistics_are_made_with():
     clip = levelled(16)
     (frames,) = clip_frames(TwoMaps(), [Source(16, [clip])], CPU)
-    np.testing.assert_allclose(frames.features, -hear(clip, 1).log_mel, atol=1e-5)
+    np.testing.assert_allclose(frames.features, -hear_alone(clip, 1).log_mel, atol=1e-5)
     assert np.abs(frames.features + clip.T.numpy()).max() > 1
 
 
@@ -151,10 +157,40 @@ def test_textures_of_blocks_are_added():
     """A long clip comes in blocks, and none is forgotten or counted twice."""
     blocks = [levelled(64), levelled(48, seed=1), levelled(33, seed=2)]
     pooled = pool_clips(TwoMaps(), [Source(145, iter(blocks))], CPU, n_parts=2)
-    heard = [hear(block, 2) for block in blocks]
+    heard = [hear_alone(block, 2) for block in blocks]
     sums = sum(texture_sums(each.textures, each.texture_weights) for each in heard)
     expected = np.concatenate(texture_blocks(sums[1:]), axis=1)[0]
     np.testing.assert_allclose(pooled.rows[0, -len(expected) :], expected, atol=1e-5)
+
+
+def test_blocks_of_one_length_are_heard_together_but_no_more_frames_than_memory_should_hold(
+    monkeypatch,
+):
+    """Whatever they are heard with, each has the same statistics."""
+    lengths = [*[1000] * 6, 40, 40, 1000, *[7000] * 2]
+    clips = [levelled(n, seed, n_mels=40) for seed, n in enumerate(lengths)]
+    shapes = []
+
+    def listen(levelled, n_parts):
+        shapes.append((levelled.shape[0], levelled.shape[2]))
+        return hear(levelled, n_parts)
+
+    monkeypatch.setattr(_embedding, "hear", listen)
+    sources = [Source(n, [clip]) for n, clip in zip(lengths, clips, strict=True)]
+    # The last clip has two blocks.
+    sources[-1] = Source(8000, [clips[-1], clips[0]])
+    together = pool_clips(TwoMaps(), sources, CPU, n_parts=2).rows
+    assert sorted(shapes) == [
+        (1, 1000),
+        (1, 1000),
+        (1, 7000),
+        (1, 7000),
+        (2, 40),
+        (2, 1000),
+        (4, 1000),
+    ]
+    alone = [pool_clips(TwoMaps(), [source], CPU, 2).rows[0] for source in sources]
+    np.testing.assert_array_equal(together, alone)
 
 
 class Listener(TwoMaps):

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from audiorep._hearing import (
+    Heard,
     frame_loudness,
     hear,
     level,
@@ -22,9 +23,15 @@ def random(n_frames, n_mels=4, seed=0):
     return np.random.default_rng(seed).normal(size=(n_frames, n_mels)).astype(np.float32)
 
 
+def hear_alone(levelled, n_parts):
+    """Hear one block, and return what is heard of it without the axis of blocks."""
+    log_mel, shares, textures, texture_weights = hear(levelled[None], n_parts)
+    return Heard(log_mel[0], shares[0], textures[:, 0], texture_weights[:, 0])
+
+
 def heard(decibels, n_parts=3):
     """Hear a clip of which each row is a band."""
-    return hear(level(torch.tensor(decibels) * DECIBEL), n_parts)
+    return hear_alone(level(torch.tensor(decibels) * DECIBEL), n_parts)
 
 
 def below_the_loudest(log_mel):
@@ -45,7 +52,7 @@ def test_the_network_hears_down_to_sixty_decibels_and_textures_to_eighty_and_fif
 def test_frames_count_by_loudness_by_what_stands_out_and_as_dull_or_bright():
     clip = torch.from_numpy(8 * random(30).T)
     levelled = level(clip)
-    log_mel, shares, _, texture_weights = hear(levelled, 6)
+    log_mel, shares, _, texture_weights = hear_alone(levelled, 6)
     assert log_mel.shape == (30, 4)
     loudness, prominence, *tilts = np.split(shares, np.cumsum(part_counts(6))[:-1])
     for found, dynamic_range in ((loudness, 80.0), (prominence, 30.0)):
@@ -55,6 +62,19 @@ def test_frames_count_by_loudness_by_what_stands_out_and_as_dull_or_bright():
     assert np.abs(loudness.sum(0) - prominence.sum(0)).max() > 0.1
     expected = tilt_weights(log_mel, log_mel.min())
     np.testing.assert_allclose(np.concatenate(tilts), expected, atol=1e-4)
+
+
+def test_each_block_is_heard_by_itself():
+    blocks = [
+        level(torch.from_numpy(scale * random(301, 40, i).T)) for i, scale in enumerate((8, 1, 30))
+    ]
+    together = hear(torch.stack(blocks), 6)
+    for i, block in enumerate(blocks):
+        log_mel, shares, textures, texture_weights = hear_alone(block, 6)
+        np.testing.assert_array_equal(together.log_mel[i], log_mel)
+        np.testing.assert_array_equal(together.shares[i], shares)
+        np.testing.assert_array_equal(together.textures[:, i], textures)
+        np.testing.assert_array_equal(together.texture_weights[:, i], texture_weights)
 
 
 def test_shares_are_loudness_cut_where_it_adds_up_to_a_part():
@@ -94,7 +114,7 @@ def test_a_slow_word_has_the_parts_of_a_fast_one():
 
 @pytest.mark.parametrize("n_frames", [1, 2, 7])
 def test_shares_of_silence_are_equal(n_frames):
-    clip = hear(torch.zeros(4, n_frames), 6)
+    clip = hear_alone(torch.zeros(4, n_frames), 6)
     loudness, prominence, *tilts = np.split(clip.shares, np.cumsum(part_counts(6))[:-1])
     for shares in (loudness, prominence):
         np.testing.assert_allclose(shares.sum(0), np.ones(n_frames), rtol=1e-5)
