@@ -219,7 +219,7 @@ class HeardOtherwise(Contrastive):
 
 def shares_by_the_clock(loudness: FloatArray, n_parts: int) -> Any:
     """Stand in for `loudness_shares`: all frames count alike, and parts are equally long."""
-    return loudness_shares(np.ones(len(loudness)), n_parts)
+    return loudness_shares(np.ones_like(loudness), n_parts)
 
 
 class ByTheClock(HeardOtherwise):
