@@ -1,8 +1,10 @@
 """What a user may hand in as X, turned into waveforms."""
 
 import os
+import re
 import reprlib
 from collections.abc import Iterator, Mapping, Sequence, Set, ValuesView
+from functools import partial
 from numbers import Number
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,14 @@ from audiorep._resampling import resample_blocks, resampled_length
 
 _BLOCK_SECONDS = 60
 _MOST_TIMES = 1000  # that the rate of a file may be above or below `sample_rate`
+# How libsndfile notes a size in a header that it corrected, and sizes that stand for "unknown", as
+# of a stream.
+_CORRECTED = re.compile(r": (\d+) \(should be (\d+)\)")
+_UNKNOWN_SIZE = 0x7FFFF000
+_UNSIGNED = (
+    "holds unsigned integers, in which silence is half the greatest number; subtract it, or pass "
+    "the path of the file."
+)
 _MASKED = "has masked values, which would be heard; fill them, as by filled(0)."
 
 
@@ -55,6 +65,7 @@ class Clips:
         """
         if _is_path(self.items[i]):
             with self._open(i) as file:
+                self._raise_if_cut_off(i, file.extra_info)
                 n_timesteps = resampled_length(file.frames, file.samplerate, self.sample_rate)
         else:
             n_timesteps = len(self._waveform(i))
@@ -137,6 +148,18 @@ class Clips:
             )
         return file
 
+    def _raise_if_cut_off(self, i: int, log: str) -> None:
+        """Raise a ValueError where a header claims far more bytes than the file has.
+
+        libsndfile corrects the length of such a file and notes it in its log alone.
+        """
+        for claimed, found in map(partial(map, int), _CORRECTED.findall(log)):
+            if found < 0.9 * claimed and claimed < _UNKNOWN_SIZE:
+                raise ValueError(
+                    f"{self.name(i)} is cut off: its header claims {claimed} bytes, but there are "
+                    f"{found}; copy it again or leave it out."
+                )
+
     def _waveform(self, i: int) -> npt.NDArray[np.float32]:
         item = self.items[i]
         if np.ma.is_masked(item):
@@ -162,6 +185,8 @@ class Clips:
             )
         if waveform.dtype.kind in "mMV":
             raise ValueError(f"{self.name(i)} does not hold numbers, but {waveform.dtype}.")
+        if waveform.dtype.kind == "u":
+            raise ValueError(f"{self.name(i)} {_UNSIGNED}")
         if np.iscomplexobj(waveform):
             raise ValueError(f"{self.name(i)}: Complex data not supported; pass a real waveform.")
         try:
@@ -211,8 +236,10 @@ def check_clips(
     """
     if np.ma.is_masked(X):
         raise ValueError(f"X {_MASKED}")
-    items = _as_sequence(X)
+    items = as_sequence(X)
     if items is None:
+        if getattr(getattr(X, "dtype", None), "kind", None) == "u":
+            raise ValueError(f"X {_UNSIGNED}")
         rows = validate_data(
             estimator,
             X,
@@ -239,7 +266,7 @@ def _block_length(n_timesteps: int, sample_rate: int) -> int:
     return max(1, -(-n_timesteps // n_blocks))
 
 
-def _as_sequence(X: Any) -> list[Any] | None:
+def as_sequence(X: Any) -> list[Any] | None:
     """Return the clips of a sequence, or None where X is for scikit-learn to validate."""
     if isinstance(X, (str, bytes, os.PathLike)):
         raise ValueError(f"X is one path, {X!r}, but should hold many clips; pass [path].")

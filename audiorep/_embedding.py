@@ -3,7 +3,7 @@
 import copy
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from functools import partial
 from itertools import chain, groupby, islice, pairwise, takewhile
 from operator import itemgetter
@@ -179,8 +179,13 @@ def _each(
         except RuntimeError:  # the main thread has ended, and no executor takes work any more
             return list(map(work, items))
         others = [executor.submit(on_its_threads, item) for item in items[1:]]
+        futures = (first, *others)
         try:
-            return [future.result() for future in (first, *others)]
+            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+            # A failure first, which must not wait for long groups before it.
+            for future in done:
+                future.result()
+            return [future.result() for future in futures]
         except BaseException:
             stopped.set()
             executor.shutdown(cancel_futures=True)

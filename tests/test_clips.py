@@ -13,7 +13,7 @@ import torch
 from scipy.sparse import csr_array
 from sklearn.base import BaseEstimator
 
-from audiorep._clips import check_clips
+from audiorep._clips import Clips, check_clips
 
 
 def check(X, **options):
@@ -197,6 +197,34 @@ def test_a_file_cut_short_is_named(tmp_path):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(ValueError, match=r"clip 0 .*(ends after|cannot be)"):
         read([path])
+
+
+@pytest.mark.parametrize("kind", ["WAV", "AIFF", "AU"])
+def test_a_file_with_less_than_its_header_claims_is_named(tmp_path, kind):
+    """libsndfile corrects the length by itself, and tells nobody."""
+    path = tmp_path / f"cut.{kind.lower()}"
+    soundfile.write(path, np.random.default_rng(0).uniform(-0.1, 0.1, 32000), 16000, format=kind)
+    whole = path.read_bytes()
+    assert len(read([path])[0]) == 32000
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=r"clip 0 .*cut off: .*claims \d+ bytes"):
+        Clips([path], 16000).check(0)
+
+
+def test_a_wav_file_of_a_stream_does_not_know_its_length(tmp_path):
+    path = tmp_path / "stream.wav"
+    soundfile.write(path, np.random.default_rng(0).uniform(-0.1, 0.1, 32000), 16000)
+    data = bytearray(path.read_bytes())
+    data[4:8] = data[40:44] = b"\xff" * 4
+    path.write_bytes(data)
+    assert Clips([path], 16000).check(0) == 32000
+
+
+def test_unsigned_integers_are_no_waveform():
+    quiet = np.full(4000, 128, np.uint8)
+    for X in ([quiet, quiet], np.stack([quiet, quiet])):
+        with pytest.raises(ValueError, match=r"unsigned integers.*subtract"):
+            read(X)
 
 
 def test_a_missing_file_is_named(audio_files):

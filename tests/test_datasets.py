@@ -290,6 +290,30 @@ def test_broken_file(tmp_path):
         load_audio_folder(tmp_path, load_content=True)
 
 
+def test_links_to_folders_are_followed_but_not_round_in_circles(tmp_path):
+    for name in ("real", "elsewhere"):
+        (tmp_path / name).mkdir()
+        soundfile.write(tmp_path / name / "a.wav", np.zeros(10), 8000)
+    root = tmp_path / "root"
+    root.mkdir()
+    for link, target in (("one", "real"), ("two", "elsewhere"), ("three", "elsewhere")):
+        (root / link).symlink_to(tmp_path / target)
+    (tmp_path / "real" / "round").symlink_to(root)
+    found = load_audio_folder(root)
+    assert found.target_names == ["one", "three", "two"]
+    assert len(found.data) == 3
+
+
+def test_a_table_in_another_encoding_or_with_a_column_twice_is_named(tmp_path):
+    table = tmp_path / "labels.csv"
+    table.write_bytes("file,label\na.wav,caf\xe9\n".encode("latin-1"))
+    with pytest.raises(ValueError, match=r"labels.csv' is not in UTF-8"):
+        load_audio_folder(tmp_path)
+    table.write_text("file,label,label\na.wav,x,y\n")
+    with pytest.raises(ValueError, match=r"several columns 'label'"):
+        load_audio_folder(tmp_path)
+
+
 def test_folder_that_is_none(tmp_path):
     with pytest.raises(FileNotFoundError, match="There is no folder"):
         load_audio_folder(tmp_path / "nowhere")

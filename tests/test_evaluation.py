@@ -15,6 +15,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score
 from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import FeatureUnion, make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils import Bunch
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -27,6 +28,7 @@ from audiorep.evaluation import (
     linear_evaluation,
     protocol_splits,
 )
+from audiorep.evaluation._store import describe, fingerprint
 from audiorep.nn import LogMel
 
 N_CLIPS = 24
@@ -256,6 +258,49 @@ def test_a_store_goes_on_where_it_was_cut(clips, tmp_path):
     assert len(Spy.fits) == 2  # the last union wants its members
     assert resumed.summary()["both"]["accuracy_mean"] == first.summary()["both"]["accuracy_mean"]
     assert len(ResultStore(store).read()) == len(lines)
+
+
+class Factor(torch.nn.Module):
+    """Has the same representation whatever it does."""
+
+    def __init__(self, factor):
+        super().__init__()
+        self.factor = factor
+        self.register_buffer("kept", torch.tensor(factor))
+
+
+def add(amount):
+    return lambda x: x + amount
+
+
+def test_what_is_stored_of_one_function_or_module_is_not_that_of_another():
+    functions = [lambda x: x, lambda x: 0 * x, lambda x, by=2: x * by, lambda x, by=3: x * by]
+    parameters = [*functions, add(1), add(2), np.log, np.exp, {"a": add(1)}, {"a": add(2)}]
+    parameters += [[Factor(1.0)], [Factor(2.0)], torch.nn.Sequential(Factor(1.0)), torch.ones(2)]
+    texts = [describe(FunctionTransformer(parameter))["func"] for parameter in parameters]
+    assert len(set(texts)) == len(parameters)
+    for again in (add(1), [Factor(2.0)], np.exp):
+        assert describe(FunctionTransformer(again))["func"] in texts
+
+
+def test_what_holds_itself_is_described():
+    held = [1]
+    held.append(held)
+
+    def recursive(x):
+        return recursive(x - 1) if x else held
+
+    assert "itself" in describe(FunctionTransformer(recursive))["func"]
+
+
+def test_data_are_told_apart_in_a_table_of_one_column(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    for name, value in (("a", 0.1), ("b", 0.2)):
+        soundfile.write(tmp_path / f"{name}.wav", np.full(1000, value), 8000)
+    tables = [pandas.DataFrame({"file": [str(tmp_path / f"{name}.wav")] * 2}) for name in "ab"]
+    first, second = (fingerprint(table, [0, 1]) for table in tables)
+    assert first != second
+    assert first == fingerprint(list(tables[0]["file"]), [0, 1])
 
 
 def test_what_is_stored_may_be_renamed(clips, tmp_path):

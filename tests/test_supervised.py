@@ -165,10 +165,11 @@ def test_a_failed_fit_changes_nothing(fitted, waveforms):
         (["a"] * 12, "y has 1 class, a, but a classifier needs two"),
         (["a", "b"], "inconsistent numbers of samples"),
         (np.linspace(0, 1, 12), "Unknown label type"),
-        ([0, 1, np.nan] * 4, "NaN"),
+        ([0, 1, np.nan] * 4, "label of clip 2 is NaN"),
         (None, "requires y to be passed"),
         (["a", "b", None] * 4, "label of clip 2 is None; leave out"),
         (pd.Series(["a", "b", pd.NA] * 4, dtype="string"), "label of clip 2 is <NA>"),
+        (pd.Series(["a", "b", float("nan")] * 4, dtype=object), "label of clip 2 is NaN"),
     ],
 )
 def test_wrong_labels_are_refused_before_clips_are_read(classifier, labels, message):

@@ -1,7 +1,7 @@
 """Load recordings from a folder: described by a labels.csv, or sorted into one folder per class."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -189,7 +189,7 @@ def _found(folder: Path, target_column: str | None) -> Listing:
         )
     relative = sorted(
         file.relative_to(folder)
-        for file in folder.rglob("*")
+        for file in _files_below(folder)
         if file.suffix.lower() in SUFFIXES
         and not any(part.startswith(".") for part in file.relative_to(folder).parts)
         and file.is_file()
@@ -210,6 +210,16 @@ def _found(folder: Path, target_column: str | None) -> Listing:
             )
         labels = [file.parts[0] for file in relative]
     return Listing([os.path.join(folder, file) for file in relative], labels, None, None, {})
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    """Yield what is in a folder and those below, also where these are links."""
+    for root, folders, names in os.walk(folder, followlinks=True):
+        inside = Path(root)
+        # A link to a folder that it is in would be followed for ever.
+        above = {os.path.realpath(p) for p in (inside, *inside.parents) if p.is_relative_to(folder)}
+        folders[:] = [name for name in folders if os.path.realpath(inside / name) not in above]
+        yield from (inside / name for name in names)
 
 
 def _description(folder: Path, n_clips: int, target_names: list[str] | None) -> str:

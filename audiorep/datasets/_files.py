@@ -1,6 +1,7 @@
 """From a table of audio files (paths, labels, groups, splits) to the Bunch of a loader."""
 
 import csv
+import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,7 +31,7 @@ SUFFIXES = frozenset(
 
 def folder_at(path: str | os.PathLike[str]) -> Path:
     """The folder at `path`, which must exist."""
-    folder = Path(path)
+    folder = Path(path).expanduser()
     if not folder.exists():
         raise FileNotFoundError(f"There is no folder {str(folder)!r}.")
     if not folder.is_dir():
@@ -115,24 +116,33 @@ def read_waveforms(paths: Sequence[str]) -> tuple[npt.NDArray[np.object_], int]:
 
 def read_table(path: Path, required: Sequence[str]) -> dict[str, list[str]]:
     """Columns of a CSV file with a header; `required` ones must be there, rows must be whole."""
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        reader = csv.reader(file)
-        header = next(reader, [])
-        missing = [column for column in required if column not in header]
-        if missing:
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{str(path)!r} is not in UTF-8 ({error.reason} at byte {error.start}); save it as "
+            "CSV in UTF-8."
+        ) from error
+    reader = csv.reader(io.StringIO(text, newline=""))
+    header = next(reader, [])
+    missing = [column for column in required if column not in header]
+    if missing:
+        raise ValueError(
+            f"{str(path)!r} has no column {', '.join(map(repr, missing))}; its columns are "
+            f"{', '.join(map(repr, header)) or 'none'}."
+        )
+    twice = sorted({column for column in header if header.count(column) > 1})
+    if twice:
+        raise ValueError(f"{str(path)!r} has several columns {', '.join(map(repr, twice))}.")
+    columns: list[list[str]] = [[] for _ in header]
+    for row in reader:
+        if not row:
+            continue  # an empty line
+        if len(row) != len(header):
             raise ValueError(
-                f"{str(path)!r} has no column {', '.join(map(repr, missing))}; its columns are "
-                f"{', '.join(map(repr, header)) or 'none'}."
+                f"Line {reader.line_num} of {str(path)!r} has {len(row)} fields, but the header "
+                f"has {len(header)}."
             )
-        columns: list[list[str]] = [[] for _ in header]
-        for row in reader:
-            if not row:
-                continue  # an empty line
-            if len(row) != len(header):
-                raise ValueError(
-                    f"Line {reader.line_num} of {str(path)!r} has {len(row)} fields, but the "
-                    f"header has {len(header)}."
-                )
-            for column, field in zip(columns, row, strict=True):
-                column.append(field)
+        for column, field in zip(columns, row, strict=True):
+            column.append(field)
     return dict(zip(header, columns, strict=True))

@@ -4,16 +4,24 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
+from types import CodeType, FunctionType
 from typing import Any
 
 import joblib
 import numpy as np
+from torch import Tensor, nn
+
+from audiorep._clips import as_sequence
 
 Record = dict[str, Any]
 
 # Parameters that say how much is printed and how many processes help, not what comes out.
 _WITHOUT_EFFECT = {"verbose", "n_jobs"}
+
+# What torch keeps in every module, beside what a subclass puts there.
+_OF_EVERY_MODULE = frozenset(vars(nn.Module()))
 
 
 class ResultStore:
@@ -92,23 +100,53 @@ def describe(estimator: Any) -> dict[str, str]:
     return {"class": _text(type(estimator)), **parameters}
 
 
-def _text(value: Any) -> str:
-    if hasattr(value, "get_params") and not isinstance(value, type):
-        value = type(value)
-    if hasattr(value, "__qualname__"):
+def _text(value: Any, above: tuple[int, ...] = ()) -> str:
+    """Return what tells a parameter from others, as text.
+
+    Of a module or a function that is what is in it: two lambdas have one name, and modules often
+    one representation. An object that shows no more than its address is told from all others, and
+    what was stored with it is not found again.
+
+    Parameters
+    ----------
+    value : object
+    above : tuple of int, default=()
+        Identities of the objects that the value is in, for it may hold one of these.
+    """
+    if id(value) in above:
+        return "itself"
+    within = partial(_text, above=(*above, id(value)))
+    if isinstance(value, type):
         return f"{value.__module__}.{value.__qualname__}"
+    if hasattr(value, "get_params"):
+        return within(type(value))
+    if isinstance(value, nn.Module):
+        own = {k: v for k, v in vars(value).items() if k not in _OF_EVERY_MODULE}
+        tensors = [*value.named_parameters(recurse=False), *value.named_buffers(recurse=False)]
+        return within(type(value)) + within([own, tensors, list(value.named_children())])
+    if isinstance(value, FunctionType):
+        cells = [cell.cell_contents for cell in value.__closure__ or ()]
+        parts = [value.__code__, value.__defaults__, value.__kwdefaults__, cells]
+        return f"{value.__module__}.{value.__qualname__}" + within(parts)
+    if isinstance(value, CodeType):
+        return within([value.co_code.hex(), value.co_names, value.co_consts])
     if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(_text(item) for item in value) + "]"
+        return "[" + ", ".join(map(within, value)) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key!r}: {within(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, Tensor):
+        value = value.detach().cpu().numpy()
     return str(joblib.hash(value)) if isinstance(value, np.ndarray) else repr(value)
 
 
-def fingerprint(X: Iterable[Any], y: Iterable[Any]) -> str:
+def fingerprint(X: Any, y: Iterable[Any]) -> str:
     """Return a fingerprint of clips and labels.
 
     Of a file its name and its bytes count, not where it lies.
     """
     total = hashlib.sha256()
-    for clip in X:
+    clips = as_sequence(X)
+    for clip in np.asarray(X) if clips is None else clips:
         if isinstance(clip, (str, os.PathLike)):
             path = Path(clip).expanduser()
             total.update(f"{path.name}:{_digest_of_file(path)}\n".encode())

@@ -332,10 +332,12 @@ class SupervisedAudioClassifier(ClassifierMixin, BaseAudioEstimator):
 
 
 def check_known(y: Any) -> None:
-    """Raise a ValueError where a label is None or pandas' NA, which cannot be sorted."""
+    """Raise a ValueError where a label is None, NaN or pandas' NA, which cannot be sorted."""
     for i, label in enumerate(np.asarray(y, dtype=object).ravel()):
-        if label is None or type(label).__name__ == "NAType":
-            raise ValueError(f"The label of clip {i} is {label}; leave out clips without a label.")
+        is_nan = isinstance(label, (float, np.floating)) and np.isnan(label)
+        if label is None or is_nan or type(label).__name__ == "NAType":
+            what = "NaN" if is_nan else label
+            raise ValueError(f"The label of clip {i} is {what}; leave out clips without a label.")
 
 
 def _classes(labels: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], Tensor]:
