@@ -286,10 +286,10 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseAu
         Raises
         ------
         ValueError
-            When a clip is empty, holds NaN or infinity, has more than one dimension or cannot be
-            decoded; the message names the clip. With ``on_error="skip"`` such clips are left
-            out instead, with a warning that names them (but `fit_transform`, which owes a row
-            for each, raises).
+            When a clip is empty, holds NaN, infinity or unsigned integers, has more than one
+            dimension, is cut off or cannot be decoded; the message names the clip. With
+            ``on_error="skip"`` such clips are left out instead, with a warning that names them
+            (but `fit_transform`, which owes a row for each, raises).
         FileNotFoundError
             When a file does not exist.
         """
@@ -366,8 +366,8 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseAu
         Raises
         ------
         ValueError
-            When a clip is empty, holds NaN or infinity, has more than one dimension or cannot be
-            decoded; the message names the clip.
+            When a clip is empty, holds NaN, infinity or unsigned integers, has more than one
+            dimension, is cut off or cannot be decoded; the message names the clip.
         FileNotFoundError
             When a file does not exist.
         """

@@ -4,7 +4,6 @@ import os
 import re
 import reprlib
 from collections.abc import Iterator, Mapping, Sequence, Set, ValuesView
-from functools import partial
 from numbers import Number
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from audiorep._resampling import resample_blocks, resampled_length
 
 _BLOCK_SECONDS = 60
 _MOST_TIMES = 1000  # that the rate of a file may be above or below `sample_rate`
+_LEAST_SHARE = 0.9  # of what a header claims, that a file must have
 # How libsndfile notes a size in a header that it corrected, and sizes that stand for "unknown", as
 # of a stream.
 _CORRECTED = re.compile(r": (\d+) \(should be (\d+)\)")
@@ -111,7 +111,7 @@ class Clips:
                 break
         if n_read == 0:
             raise ValueError(f"{self.name(i)} is empty; leave it out or record it again.")
-        if n_read < 0.9 * file.frames < 2**62:
+        if n_read < _LEAST_SHARE * file.frames < 2**62:
             raise ValueError(
                 f"{self.name(i)} ends after {n_read} of {file.frames} timesteps; mend the file "
                 "or leave it out."
@@ -153,8 +153,9 @@ class Clips:
 
         libsndfile corrects the length of such a file and notes it in its log alone.
         """
-        for claimed, found in map(partial(map, int), _CORRECTED.findall(log)):
-            if found < 0.9 * claimed and claimed < _UNKNOWN_SIZE:
+        for corrected in _CORRECTED.finditer(log):
+            claimed, found = map(int, corrected.groups())
+            if found < _LEAST_SHARE * claimed and claimed < _UNKNOWN_SIZE:
                 raise ValueError(
                     f"{self.name(i)} is cut off: its header claims {claimed} bytes, but there are "
                     f"{found}; copy it again or leave it out."

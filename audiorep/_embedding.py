@@ -207,21 +207,19 @@ def _groups(sources: list[Source]) -> list[list[Source]]:
 
 def _pool_group(
     module: WindowEncoder,
-    sources: Iterable[Source],
+    sources: list[Source],
     device: torch.device,
     n_parts: int,
     stopped: threading.Event,
 ) -> Pooled:
     counts = part_counts(n_parts)
     textures: dict[int, DoubleArray] = {}
-    n_frames: list[int] = []  # of each clip
 
     def going_on(_: object) -> bool:
         return not stopped.is_set()
 
     def all_blocks() -> Iterator[tuple[int, Tensor]]:
         for owner, source in enumerate(takewhile(going_on, sources)):
-            n_frames.append(source.n_frames)
             yield from ((owner, block) for block in takewhile(going_on, source.blocks))
 
     def listen(alike: list[tuple[int, Tensor]]) -> Iterator[tuple[int, Tensor]]:
@@ -238,7 +236,7 @@ def _pool_group(
 
     listened = chain.from_iterable(map(listen, _alike(all_blocks())))
     heard = (
-        Source(n_frames[owner], (block for _, block in pairs))
+        Source(sources[owner].n_frames, (block for _, block in pairs))
         for owner, pairs in groupby(listened, itemgetter(0))
     )
     clips: dict[int, Sums] = {}

@@ -125,8 +125,8 @@ def frame_loudness(log_mel: FloatArray, dynamic_range: float) -> FloatArray:
         float64. Silence has 0.02 of what the loudest frame has; the mean is 1, so that of parts of
         a clip that were levelled apart none counts for more than others.
     """
-    floors = log_mel.max(keepdims=True)[0] - np.float32(dynamic_range * _NATS_PER_DECIBEL)
-    return _with_mean_one(_above(np.maximum(log_mel, floors), floors[0], 1)[:, 0])
+    floor = log_mel.max() - np.float32(dynamic_range * _NATS_PER_DECIBEL)
+    return _with_mean_one(_above(np.maximum(log_mel, floor), floor, 1)[:, 0])
 
 
 def _above(raised: FloatArray, floors: FloatArray, n_bands: int) -> FloatArray:

@@ -77,11 +77,9 @@ class Sums:
                 variance = np.maximum(squares[:, i] / weight.sum(1) - mean**2, 0.0)
                 blocks += [0.5 * np.log(variance + _SMALL_DEVIATION**2), change[:, i], mean]
                 if n_parts > 1:
-                    contour = parts / weight
-                    contour -= mean[:, None]
+                    contour = parts / weight - mean[:, None]
                     size = np.sqrt((contour**2).mean(2, keepdims=True) + _SMALL_DIFFERENCE**2)
-                    contour /= size
-                    blocks.append(contour.reshape(len(contour), -1))
+                    blocks.append((contour / size).reshape(len(contour), -1))
         return blocks
 
     def mean(self, i_map: int) -> DoubleArray:

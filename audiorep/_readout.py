@@ -102,8 +102,7 @@ class ReadOut:
 
     def _project(self, few: FloatArray) -> FloatArray:
         rows = np.zeros((_ROWS, few.shape[1]), dtype=np.float32)
-        filled = np.subtract(few, self.mean, out=rows[: len(few)])
-        filled *= self.factor
+        rows[: len(few)] = (few - self.mean) * self.factor
         projected: FloatArray = rows[:, :_COLUMNS] @ self.projection[:_COLUMNS]
         for start in range(_COLUMNS, rows.shape[1], _COLUMNS):
             end = start + _COLUMNS

@@ -40,7 +40,7 @@ def texture_sums(log_mels: FloatArray, weights: FloatArray) -> DoubleArray:
     Parameters
     ----------
     log_mels : ndarray of shape (n_hearings, n_frames, n_mels)
-        A block of a clip, as heard in several ways.
+        Blocks of one length, each as heard in one way.
     weights : ndarray of shape (n_hearings, n_frames)
         How much each frame counts.
 
@@ -57,8 +57,7 @@ def texture_sums(log_mels: FloatArray, weights: FloatArray) -> DoubleArray:
     for _ in range(N_OCTAVES):
         smooth = _smooth(bands)
         # Of what is weighed by a root, products are weighed as they should be, at every lag.
-        octave = bands - smooth
-        octave *= np.sqrt(weights)[:, :, None]
+        octave = (bands - smooth) * np.sqrt(weights)[:, :, None]
         grouped = average_bands(octave, N_WIDE_BANDS)
         sums += [weights.sum(1, keepdims=True), (weights * weights).sum(1, keepdims=True)]
         sums += [_products(octave, octave)]

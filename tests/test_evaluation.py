@@ -6,6 +6,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile
 import torch
@@ -294,10 +295,9 @@ def test_what_holds_itself_is_described():
 
 
 def test_data_are_told_apart_in_a_table_of_one_column(tmp_path):
-    pandas = pytest.importorskip("pandas")
     for name, value in (("a", 0.1), ("b", 0.2)):
         soundfile.write(tmp_path / f"{name}.wav", np.full(1000, value), 8000)
-    tables = [pandas.DataFrame({"file": [str(tmp_path / f"{name}.wav")] * 2}) for name in "ab"]
+    tables = [pd.DataFrame({"file": [str(tmp_path / f"{name}.wav")] * 2}) for name in "ab"]
     first, second = (fingerprint(table, [0, 1]) for table in tables)
     assert first != second
     assert first == fingerprint(list(tables[0]["file"]), [0, 1])

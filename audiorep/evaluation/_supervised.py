@@ -185,9 +185,9 @@ class SupervisedAudioClassifier(ClassifierMixin, BaseAudioEstimator):
         ------
         ValueError
             When a label is missing or there is one class only; or when a clip is empty, holds
-            NaN or infinity, has more than one dimension or cannot be decoded; the message names
-            the clip. With ``on_error="skip"`` such clips and their labels are left out instead,
-            with a warning that names them.
+            NaN, infinity or unsigned integers, has more than one dimension, is cut off or cannot
+            be decoded; the message names the clip. With ``on_error="skip"`` such clips and their
+            labels are left out instead, with a warning that names them.
         FileNotFoundError
             When a file does not exist.
         """
@@ -286,8 +286,8 @@ class SupervisedAudioClassifier(ClassifierMixin, BaseAudioEstimator):
         Raises
         ------
         ValueError
-            When a clip is empty, holds NaN or infinity, has more than one dimension or cannot be
-            decoded; the message names the clip.
+            When a clip is empty, holds NaN, infinity or unsigned integers, has more than one
+            dimension, is cut off or cannot be decoded; the message names the clip.
         FileNotFoundError
             When a file does not exist.
         """
