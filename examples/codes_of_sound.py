@@ -80,4 +80,4 @@ for name, waveform in [("note", note), ("reconstructed", reconstructed), ("drawn
 again = encoder.tokenize([reconstructed])[0]
 print(f"perplexity {encoder.perplexity(notes.data):.1f} of 64 codes, on notes it has heard")
 print(f"accuracy of codes that went through sound: {(again == codes).mean():.2f}")
-print("wrote", ", ".join(sorted(p.name for p in folder.iterdir() if p.suffix in (".png", ".wav"))))
+print("wrote codebook.png, tokens.png, note.wav, reconstructed.wav and drawn.wav")
