@@ -86,24 +86,37 @@ def _parser() -> argparse.ArgumentParser:
         f"{_SYNTHETIC_EPOCHS} epochs)",
     )
     add("--device", default="auto", help="auto, cpu, cuda, ... (default: auto)")
-    add("--jobs", metavar="N", type=int, default=1, help="folds at the same time (default: 1)")
+    add(
+        "--jobs",
+        metavar="N",
+        type=_jobs,
+        default=1,
+        help="folds at the same time, -1 for as many as there are cores (default: 1)",
+    )
     add("--quiet", action="store_true", help="no progress")
     return parser
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is less than 1")
-    return number
+    return _number(text, at_least=1)
 
 
 def _epochs(text: str) -> int | str:
-    if text == "auto":
-        return text
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"{text} is less than 0")
+    return text if text == "auto" else _number(text, at_least=0, other="auto")
+
+
+def _jobs(text: str) -> int:
+    return -1 if text == "-1" else _number(text, at_least=1, other="-1")
+
+
+def _number(text: str, at_least: int, other: str | None = None) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = at_least - 1
+    if number < at_least:
+        expected = f"a whole number of at least {at_least}" + f", or {other}" * bool(other)
+        raise argparse.ArgumentTypeError(f"{text!r} is not {expected}")
     return number
 
 

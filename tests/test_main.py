@@ -128,6 +128,23 @@ def test_an_error_of_the_user_is_one_line(arguments, message, capsys):
     assert len(err.splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("option", "text", "expected"),
+    [
+        ("--seeds", "0", "'0' is not a whole number of at least 1"),
+        ("--seeds", "two", "'two' is not a whole number of at least 1"),
+        ("--jobs", "0", "'0' is not a whole number of at least 1, or -1"),
+        ("--n-epochs", "many", "'many' is not a whole number of at least 0, or auto"),
+        ("--n-epochs", "-1", "'-1' is not a whole number of at least 0, or auto"),
+    ],
+)
+def test_a_number_that_is_none_is_named(option, text, expected, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        main(["evaluate", option, text])
+    assert exit_.value.code == 2
+    assert f"argument {option}: {expected}" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("arguments", [[], ["evaluate", "--seeds", "0"], ["sing"]])
 def test_wrong_usage_exits_with_2(arguments, capsys):
     with pytest.raises(SystemExit) as error:

@@ -32,6 +32,17 @@ def test_nt_xent_equals_double_loop(temperature, decoupled):
     )
 
 
+@pytest.mark.parametrize(("n_fft", "are_deaf"), [(512, True), (2048, False)])
+def test_mel_bands_that_hear_nothing_are_counted(n_fft, are_deaf, recwarn):
+    noise = torch.randn(44100, generator=torch.Generator().manual_seed(0))
+    log_mel = LogMel(sample_rate=44100, n_fft=n_fft, n_mels=128)(noise)
+    n_deaf = int((log_mel.amax(1) < -20).sum())
+    told = [str(warning.message) for warning in recwarn]
+    assert [text.split(",")[0] for text in told] == (
+        [f"{n_deaf} of n_mels=128 mel bands hear nothing"] if are_deaf else []
+    )
+
+
 def test_nt_xent_does_not_care_which_view_comes_first():
     torch.manual_seed(0)
     first, second = torch.randn(2, 6, 4)

@@ -1,5 +1,6 @@
 """Waveform to log-mel spectrogram."""
 
+import warnings
 from collections.abc import Iterable, Iterator
 
 import torch
@@ -57,7 +58,8 @@ class LogMel(nn.Module):
         self.n_fft = n_fft
         self.hop_length = hop_length
         self.n_mels = n_mels
-        with float32_by_default():
+        with float32_by_default(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "At least one mel filterbank")  # said below
             filters = torchaudio.functional.melscale_fbanks(
                 n_freqs=n_fft // 2 + 1,
                 f_min=f_min,
@@ -66,6 +68,14 @@ class LogMel(nn.Module):
                 sample_rate=sample_rate,
             )
             window = torch.hann_window(n_fft)
+        n_deaf = int((filters.amax(0) == 0).sum())
+        if n_deaf:
+            warnings.warn(
+                f"{n_deaf} of n_mels={n_mels} mel bands hear nothing, for they are narrower than "
+                f"the {sample_rate / n_fft:.0f} Hz from one frequency to the next; take "
+                f"n_fft={2 * n_fft} or more, or fewer bands.",
+                stacklevel=2,
+            )
         self.register_buffer("window", window, persistent=False)
         self.register_buffer("filters", filters, persistent=False)
 
