@@ -13,7 +13,7 @@ import audiorep
 INTERRUPTED = 130  # what a shell reports after Ctrl-C
 _SYNTHETIC_CLIPS = 240
 _SYNTHETIC_FOLDS = 3
-_SYNTHETIC_EPOCHS = 20  # a first look, in two minutes rather than ten
+_SYNTHETIC_EPOCHS = 40  # a first look, in minutes
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -138,7 +138,7 @@ def _evaluate(options: argparse.Namespace) -> int:
         n_epochs = _SYNTHETIC_EPOCHS if options.data is None else "auto"
     encoders, unions = standard_entries(names, n_epochs=n_epochs, device=options.device)
     if names is None and options.data is None:
-        encoders.pop(SUPERVISED, None)  # a first look has three minutes
+        encoders.pop(SUPERVISED, None)  # a first look should not take long
     title, data, groups, splits = _load(options.data, options.protocol)
     evaluation = LinearEvaluationRun(
         encoders,
