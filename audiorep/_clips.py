@@ -21,6 +21,7 @@ from audiorep._resampling import resample_blocks, resampled_length
 _BLOCK_SECONDS = 60
 _MOST_TIMES = 1000  # that the rate of a file may be above or below `sample_rate`
 _LEAST_SHARE = 0.9  # of what a header claims, that a file must have
+_MP3_BEGINNING = 1 << 22  # bytes in which the header of an MP3 is, behind its pictures
 # How libsndfile notes a size in a header that it corrected, and sizes that stand for "unknown", as
 # of a stream.
 _CORRECTED = re.compile(r": (\d+) \(should be (\d+)\)")
@@ -111,7 +112,7 @@ class Clips:
                 break
         if n_read == 0:
             raise ValueError(f"{self.name(i)} is empty; leave it out or record it again.")
-        if n_read < _LEAST_SHARE * file.frames < 2**62:
+        if n_read < _LEAST_SHARE * file.frames < 2**62 and not self._is_estimated(i, file):
             raise ValueError(
                 f"{self.name(i)} ends after {n_read} of {file.frames} timesteps; mend the file "
                 "or leave it out."
@@ -147,6 +148,17 @@ class Clips:
                 "header, or choose another sample_rate."
             )
         return file
+
+    def _is_estimated(self, i: int, file: soundfile.SoundFile) -> bool:
+        """Tell whether the length of a file is a guess from its size: of an MP3 without a header.
+
+        Where its bit rate varies, the guess may be far off.
+        """
+        if file.format != "MP3":
+            return False
+        with Path(self.items[i]).expanduser().open("rb") as opened:
+            beginning = opened.read(_MP3_BEGINNING)
+        return not any(name in beginning for name in (b"Xing", b"Info", b"VBRI"))
 
     def _raise_if_cut_off(self, i: int, log: str) -> None:
         """Raise a ValueError where a header claims far more bytes than the file has.
@@ -241,6 +253,13 @@ def check_clips(
     if items is None:
         if getattr(getattr(X, "dtype", None), "kind", None) == "u":
             raise ValueError(f"X {_UNSIGNED}")
+        if isinstance(X, Tensor):
+            try:
+                X = X.numpy()
+            except (TypeError, RuntimeError) as error:  # bfloat16, on a GPU, or with a gradient
+                raise ValueError(
+                    f"X cannot be made an array: {error} Pass X.detach().cpu().float()."
+                ) from error
         rows = validate_data(
             estimator,
             X,

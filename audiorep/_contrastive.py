@@ -256,7 +256,7 @@ class ContrastiveAudioEncoder(BaseAudioEncoder):
         :func:`~audiorep.nn.effective_rank`. With `augmentation_awareness`, "comparison_error",
         too: the mean squared error in telling what the augmentations did, in units in which a
         guess has 2 for what varies (1.8 for the default augmentation). `fit` warns of a
-        collapse. Without epochs, lists are empty.
+        collapse. Without epochs there are no diagnostics, and the other lists are empty.
     loss_curve_ : list of float
         The loss of every step, as in `history_`.
     n_features_in_ : int

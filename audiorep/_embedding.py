@@ -54,7 +54,6 @@ class Batch(NamedTuple):
     """Windows of one or several clips."""
 
     owners: list[int]  # position of each window's clip; -1 where the batch was filled up
-    n_frames: list[int]  # length of each window's clip
     windows: list[Window]
 
     def tensors(self, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -68,7 +67,7 @@ class Batch(NamedTuple):
 def iter_batches(sources: Iterable[Source], width: int, hop: int, grid: int) -> Iterator[Batch]:
     """Cut clips into windows, as `iter_windows` does, in batches of one fixed size."""
     windows = (
-        (owner, source.n_frames, window)
+        (owner, window)
         for owner, source in enumerate(sources)
         for window in iter_windows(source.blocks, width, hop, grid)
     )
@@ -81,14 +80,14 @@ def iter_wide_batches(sources: Iterable[Source], width: int, grid: int) -> Itera
 
     How long a clip is, is told by what is read of it; a header may err.
     """
-    groups: dict[int, list[tuple[int, int, Window]]] = {width: [], 2 * width: []}
+    groups: dict[int, list[tuple[int, Window]]] = {width: [], 2 * width: []}
     for owner, source in enumerate(sources):
         blocks = iter(source.blocks)
         first = list(islice(blocks, 2))
         chosen = width if len(first) == 1 and first[0].shape[1] <= width else 2 * width
         group, size = groups[chosen], _BATCH * width // chosen
         for window in iter_windows(chain(first, blocks), chosen, chosen, grid):
-            group.append((owner, source.n_frames, window))
+            group.append((owner, window))
             if len(group) == size:
                 yield _batch(group, size)
                 group.clear()
@@ -97,10 +96,10 @@ def iter_wide_batches(sources: Iterable[Source], width: int, grid: int) -> Itera
             yield _batch(group, _BATCH * width // chosen)
 
 
-def _batch(group: list[tuple[int, int, Window]], size: int) -> Batch:
-    filled = [*group, *[(-1, *group[-1][1:])] * (size - len(group))]
-    owners, n_frames, windows = (list(column) for column in zip(*filled, strict=True))
-    return Batch(owners, n_frames, windows)
+def _batch(group: list[tuple[int, Window]], size: int) -> Batch:
+    filled = [*group, *[(-1, group[-1][1])] * (size - len(group))]
+    owners, windows = (list(column) for column in zip(*filled, strict=True))
+    return Batch(owners, windows)
 
 
 def iter_overlapping(module: WindowEncoder, sources: Iterable[Source]) -> Iterator[Batch]:
@@ -296,6 +295,11 @@ class ClipFrames(NamedTuple):
     features: FloatArray  # (n_positions, n_channels)
     centres: FloatArray  # (n_positions,), in frames
 
+    def between(self, begin: float, end: float) -> "ClipFrames":
+        """Return those that are centred in an interval, its end excluded."""
+        keep = (self.centres >= begin) & (self.centres < end)
+        return ClipFrames(self.features[keep], self.centres[keep])
+
 
 def clip_frames(
     module: WindowEncoder, sources: Iterable[Source], device: torch.device
@@ -308,7 +312,7 @@ def clip_frames(
     sources = (Source(n_frames, map(heard_by_network, blocks)) for n_frames, blocks in sources)
     width = module.n_frames
     parts: dict[int, list[ClipFrames]] = {}
-    covered: dict[int, float] = {}
+    cuts: dict[int, float] = {}  # where the newest window ends, if it is not the last
     for batch in iter_overlapping(module, sources):
         with torch.inference_mode():
             deepest_map = module.feature_maps(*batch.tensors(device))[-1]
@@ -319,14 +323,15 @@ def clip_frames(
                 break
             window = batch.windows[i]
             centres = window.start + offsets
-            is_last = window.start + width >= batch.n_frames[i]
+            before = parts.setdefault(owner, [])
+            begin = cuts.get(owner, 0.0)
+            if before:  # which was not the last
+                before[-1] = before[-1].between(0.0, begin)
             # A clip of a few frames keeps its first position, wherever its centre is.
             end = max(window.start + window.n_valid, centres[0] + 1e-6)
-            cut = end if is_last else window.start + 0.75 * width
-            keep = (centres >= covered.get(owner, 0.0)) & (centres < cut)
-            covered[owner] = cut
-            part = ClipFrames(deepest[i][keep], centres[keep].astype(np.float32))
-            parts.setdefault(owner, []).append(part)
+            frames = ClipFrames(deepest[i], centres.astype(np.float32))
+            before.append(frames.between(begin, end))
+            cuts[owner] = window.start + 0.75 * width
     return [
         ClipFrames(*(np.concatenate(column) for column in zip(*parts[i], strict=True)))
         for i in sorted(parts)

@@ -56,7 +56,7 @@ class CodeLanguageModel(BaseAudioEstimator):
         -------
         list of ndarray of shape (n_steps, n_bands)
             One array per clip: positions in `codebook_`, from low to high frequencies. A step is
-            8 frames.
+            8 frames; a last one of which less than half belongs to the clip is left out.
         """
         check_is_fitted(self, "readout_")
         device = resolve_device(self.device)
@@ -68,9 +68,12 @@ class CodeLanguageModel(BaseAudioEstimator):
             with torch.inference_mode():
                 codes = module.tokenizer.encode(module.listen_in_clip(log_mel, n_valid))
             valid = valid_steps(n_valid, codes.shape[1], module.grid).cpu()
-            for owner, window, inside in zip(batch.owners, codes.cpu(), valid, strict=True):
-                if owner >= 0:
-                    clips.setdefault(owner, []).append(window[inside].numpy())
+            rows = zip(batch.owners, batch.windows, codes.cpu(), valid, strict=True)
+            for owner, window, codes_of_window, inside in rows:
+                # The first step always counts, but of the clip, not of a window behind others.
+                is_rest = window.start > 0 and window.n_valid < module.grid // 2
+                if owner >= 0 and not is_rest:
+                    clips.setdefault(owner, []).append(codes_of_window[inside].numpy())
         return [np.concatenate(clips[owner]) for owner in sorted(clips)]
 
     @undisturbed()
@@ -115,8 +118,8 @@ class CodeLanguageModel(BaseAudioEstimator):
         Returns
         -------
         list of ndarray of shape (n_timesteps,)
-            float32, at `sample_rate`. They have whole steps, so their lengths differ from the
-            clips' by up to half a step; see `detokenize` for what else is lost.
+            float32, at `sample_rate`. They have whole steps, one at least, so their lengths differ
+            from the clips' by about half a step at most; see `detokenize` for what else is lost.
         """
         return self.detokenize(self.tokenize(X))
 

@@ -99,7 +99,8 @@ class VQTransformerEncoder(CodeLanguageModel, BaseAudioEncoder):
         was to predict up to that step (as many codes as "perplexity" says, used equally, would
         be as uncertain). And of trainings of their own: "tokenizer_loss", the autoencoder's mean
         squared error; "next_codes_loss", of what makes likelihoods, in nats per code. `fit` warns
-        where few codes live. Without epochs, lists are empty.
+        where few codes live. Without epochs there are no diagnostics, and the other lists are
+        empty.
     loss_curve_ : list of float
         The transformer's loss of every step, as in `history_`.
     n_features_in_ : int
@@ -185,7 +186,9 @@ class VQTransformerEncoder(CodeLanguageModel, BaseAudioEncoder):
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
-        for name, divisor in (("n_mels", self.n_bands), ("window_frames", 8), ("width", _HEAD_DIM)):
+        if self.n_mels % self.n_bands:
+            raise ValueError(f"n_mels={self.n_mels} must be a multiple of n_bands={self.n_bands}.")
+        for name, divisor in (("window_frames", 8), ("width", _HEAD_DIM)):
             value = getattr(self, name)
             if value % divisor:
                 raise ValueError(f"{name}={value} must be a multiple of {divisor}.")

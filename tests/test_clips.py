@@ -199,6 +199,19 @@ def test_a_file_cut_short_is_named(tmp_path):
         read([path])
 
 
+def test_the_length_of_an_mp3_without_a_header_is_a_guess(tmp_path):
+    path = tmp_path / "quiet_then_loud.mp3"
+    loud = np.random.default_rng(0).uniform(-0.5, 0.5, 80000)
+    settings = {"bitrate_mode": "VARIABLE", "compression_level": 0.5}
+    soundfile.write(path, np.append(np.zeros(80000), loud), 16000, **settings)
+    whole = path.read_bytes()
+    # Its first frame holds no sound, but how many frames there are.
+    path.write_bytes(whole[whole.index(whole[:2], whole.index(b"Xing")) :])
+    with soundfile.SoundFile(path) as file:
+        assert file.frames > 200_000
+    assert len(read([path])[0]) == pytest.approx(160_000, rel=0.03)
+
+
 @pytest.mark.parametrize("kind", ["WAV", "AIFF", "AU"])
 def test_a_file_with_less_than_its_header_claims_is_named(tmp_path, kind):
     """libsndfile corrects the length by itself, and tells nobody."""

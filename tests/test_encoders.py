@@ -3,6 +3,7 @@
 import copy
 import os
 import pickle
+import re
 import subprocess
 import sys
 import warnings
@@ -289,6 +290,18 @@ def test_transform_frames(fitted, waveforms):
     np.testing.assert_array_equal(alone[0], features[4])
 
 
+def test_frames_of_a_file_whose_header_claims_more(fitted, tmp_path):
+    path = tmp_path / "cut.mp3"
+    soundfile.write(path, np.random.default_rng(0).uniform(-0.1, 0.1, 160000), 16000)
+    path.write_bytes(path.read_bytes()[: int(0.95 * path.stat().st_size)])
+    waveform, _ = soundfile.read(path, dtype="float32")
+    assert 0.9 * 160000 < len(waveform) < 0.98 * 160000
+    of_file, of_array = (fitted.transform_frames(X) for X in ([path], [waveform]))
+    np.testing.assert_array_equal(of_file[1][0], of_array[1][0])
+    # Decoding rounds by how much is decoded at once.
+    np.testing.assert_allclose(of_file[0][0], of_array[0][0], atol=1e-2)
+
+
 @pytest.mark.parametrize("container", ["pandas", "polars"])
 def test_set_output(fitted, container):
     X = np.random.default_rng(0).standard_normal((3, 9000))
@@ -441,6 +454,20 @@ def test_augmentations_are_applied_in_order_and_have_an_effect(waveforms):
     assert len({tuple(c) for c in curves}) == len(curves)
     assert curve([gain]) == curve((gain,)) == curve(gain)
     assert curve(ViewAugmentation()) == curve([*ViewAugmentation()]) == curve(None)
+
+
+@pytest.mark.parametrize(
+    ("augmentation", "name"),
+    [
+        (torch.nn.ModuleList([RandomGain()]), "augmentation"),
+        ([RandomGain(), torch.nn.ModuleList()], "augmentation[1]"),
+        ([RandomGain], "augmentation[0]"),
+    ],
+)
+def test_what_cannot_be_called_is_no_augmentation(waveforms, augmentation, name):
+    encoder = clone(TINY["contrastive"]).set_params(augmentation=augmentation)
+    with pytest.raises(TypeError, match=re.escape(f"{name} is ") + "(?s:.*)or a list of them"):
+        encoder.fit(waveforms)
 
 
 def test_augmentation_as_scikit_learn_wants_it(audio_files):

@@ -108,6 +108,18 @@ def test_shapes_and_duration(encoder):
         assert encoder.sample(duration=seconds)[1].shape == (1, n_steps, 4)
 
 
+@pytest.mark.parametrize("n_windows", [1, 2])
+def test_what_hardly_reaches_into_a_window_is_no_step_of_it(encoder, n_windows):
+    n_timesteps = n_windows * 96 * 160
+    drawn, codes = encoder.sample(2, duration=n_timesteps / RATE)
+    assert drawn.shape == (2, n_timesteps)
+    counts = [len(clip) for clip in encoder.tokenize(drawn)]
+    assert counts == [codes.shape[1]] * 2 == [n_windows * 12] * 2
+    longer = np.zeros((1, n_timesteps + 4 * 160))
+    assert len(encoder.tokenize(longer)[0]) == n_windows * 12 + 1
+    assert len(encoder.reconstruct(drawn)[0]) == n_timesteps
+
+
 def test_a_prompt_comes_first(encoder, tmp_path):
     clip = tone(400.0, 0.5)
     codes = encoder.tokenize([clip])[0]

@@ -43,6 +43,26 @@ def test_mel_bands_that_hear_nothing_are_counted(n_fft, are_deaf, recwarn):
     )
 
 
+@pytest.mark.parametrize("shapes", [((1, 4), (1, 4)), ((3, 4), (2, 4)), ((4,), (4,))])
+def test_nt_xent_needs_two_views_of_two_clips(shapes):
+    with pytest.raises(ValueError, match="two clips at least"):
+        NTXentLoss()(*map(torch.ones, shapes))
+
+
+@pytest.mark.parametrize(("n_fft", "hop_length"), [(513, 160), (256, 300)])
+def test_frames_must_not_leave_gaps(n_fft, hop_length):
+    with pytest.raises(ValueError, match=f"n_fft={n_fft} must be even, and not less than"):
+        LogMel(n_fft=n_fft, hop_length=hop_length)
+
+
+def test_a_backbone_in_double_precision():
+    backbone = ConvBackbone(width=8).eval()
+    x, n_valid = torch.randn(2, 64, 96), torch.tensor([96, 50])
+    expected = backbone(x, n_valid)
+    found = backbone.double()(x.double(), n_valid)
+    torch.testing.assert_close(found.float(), expected, atol=1e-4, rtol=1e-4)
+
+
 def test_nt_xent_does_not_care_which_view_comes_first():
     torch.manual_seed(0)
     first, second = torch.randn(2, 6, 4)

@@ -33,6 +33,14 @@ def test_future_changes_no_past_state(transformer, tokens):
         assert not torch.allclose(before[:, 5:], after[:, 5:])
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_other_dtypes(transformer, tokens, dtype):
+    states = transformer.to(dtype)(tokens.to(dtype))
+    assert states.dtype == dtype
+    expected = transformer.float()(tokens)
+    torch.testing.assert_close(states.float(), expected, atol=0.1, rtol=0.1)
+
+
 def test_past_changes_every_later_state(transformer, tokens):
     changed = tokens.clone()
     changed[:, 0, 0] += 1.0

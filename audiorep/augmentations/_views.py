@@ -127,18 +127,25 @@ def _check_alike(altered: object, log_mel: Tensor, module: nn.Module) -> None:
 
 
 def check_augmentation(augmentation: object) -> None:
-    """Check that all entries of a list are modules.
+    """Check that an augmentation, or all entries of a list, are modules that can be called.
 
     Raises
     ------
     TypeError
         When one is not; the message names it.
     """
-    for i, entry in enumerate(augmentation if isinstance(augmentation, Sequence) else ()):
-        if not isinstance(entry, nn.Module):
+    named = {"augmentation": augmentation}
+    if isinstance(augmentation, Sequence):
+        named = {f"augmentation[{i}]": entry for i, entry in enumerate(augmentation)}
+    for name, entry in named.items():
+        # A ModuleList is a module, but has no forward of its own.
+        can_be_called = (
+            isinstance(entry, nn.Module) and type(entry).forward is not nn.Module.forward
+        )
+        if augmentation is not None and not can_be_called:
             raise TypeError(
-                f"augmentation[{i}] is {entry!r}, but must be an instance of torch.nn.Module that "
-                "takes and returns log-mels, such as those of audiorep.augmentations."
+                f"{name} is {entry!r}, but must be an instance of torch.nn.Module that takes and "
+                "returns log-mels, such as those of audiorep.augmentations, or a list of them."
             )
 
 

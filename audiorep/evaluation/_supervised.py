@@ -92,7 +92,7 @@ class SupervisedAudioClassifier(ClassifierMixin, BaseAudioEstimator):
     history_ : dict of str to list of float
         What training went like, one value for every step: "loss", in nats; "learning_rate"; and
         "accuracy", the part of the step's clips whose augmented crops were classified right.
-        Without epochs, lists are empty.
+        Without epochs there is no accuracy, and the other lists are empty.
     loss_curve_ : list of float
         The loss of every step, as in `history_`.
     n_features_in_ : int

@@ -105,9 +105,9 @@ class ConvBackbone(nn.Module):
         -------
         Tensor of shape (batch, embedding_dim)
         """
-        valid = torch.ones(len(x), device=x.device)
+        valid = torch.ones(len(x), dtype=torch.float32, device=x.device)
         if n_valid is not None:
-            valid = n_valid.to(x.dtype) / x.shape[-1]
+            valid = n_valid.float() / x.shape[-1]
         return torch.cat([_statistics(m, valid) for m in self.feature_maps(x)], dim=1)
 
 

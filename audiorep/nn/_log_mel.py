@@ -26,7 +26,7 @@ class LogMel(nn.Module):
     n_fft : int, default=512
         Length of the Hann window and of the Fourier transform, in timesteps. Must be even.
     hop_length : int, default=160
-        Timesteps from one frame to the next.
+        Timesteps from one frame to the next, at most `n_fft`.
     n_mels : int, default=64
         Number of mel bands.
     f_min : float, default=60.0
@@ -55,6 +55,10 @@ class LogMel(nn.Module):
         f_max: float | None = None,
     ) -> None:
         super().__init__()
+        if n_fft % 2 or hop_length > n_fft:
+            raise ValueError(
+                f"n_fft={n_fft} must be even, and not less than hop_length={hop_length}."
+            )
         self.n_fft = n_fft
         self.hop_length = hop_length
         self.n_mels = n_mels

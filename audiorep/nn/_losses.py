@@ -47,7 +47,17 @@ class NTXentLoss(nn.Module):
         Returns
         -------
         Tensor of shape ()
+
+        Raises
+        ------
+        ValueError
+            When both have not the same shape, or there is one row only, which has no negatives.
         """
+        if first.shape != second.shape or first.ndim != 2 or len(first) < 2:
+            raise ValueError(
+                f"Views have the shapes {tuple(first.shape)} and {tuple(second.shape)}, but should "
+                "both be (batch, dim), with two clips at least."
+            )
         n = len(first)
         z = nn.functional.normalize(torch.cat((first, second)).float(), dim=1)
         # Similarities in bfloat16 would be too coarse for a temperature well below one.

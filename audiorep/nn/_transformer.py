@@ -91,7 +91,7 @@ class CausalSelfAttention(nn.Module):
         if cache is not None:
             key, value = cache.extend(self.layer, key, value, self.context)
         y = _causal_attention(query, key, value, self.context)
-        return self.output(y.transpose(1, 2).reshape(batch, n_tokens, dim))
+        return self.output(y.transpose(1, 2).reshape(batch, n_tokens, dim).to(x.dtype))
 
 
 def rotate(x: Tensor, first: int = 0, base: float = 100.0) -> Tensor:
