@@ -67,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
         choices=["auto", "folds", "groups", "official"],
         default="auto",
         help="what is held out: each value of the column split, each group, or the split 'test' "
-        "(default: what the data set has)",
+        "(default: the folds or the groups that the data set has, or else random folds)",
     )
     add("--json", metavar="FILE", type=Path, help="write all figures to this file")
     add("--store", metavar="FILE", type=Path, help="keep each result here, and go on from here")
@@ -129,6 +129,8 @@ def _evaluate(options: argparse.Namespace) -> int:
 
     if options.json and not options.json.absolute().parent.is_dir():
         raise FileNotFoundError(f"There is no folder to write {str(options.json)!r} to.")
+    if options.json and options.json.is_dir():
+        raise IsADirectoryError(f"{str(options.json)!r} is a folder; name a file to write.")
     resolve_device(options.device)
     names = None
     if options.encoders is not None:

@@ -314,6 +314,34 @@ def test_a_table_in_another_encoding_or_with_a_column_twice_is_named(tmp_path):
         load_audio_folder(tmp_path)
 
 
+@pytest.mark.parametrize("column", ["group", "split"])
+def test_a_cell_without_a_value_is_named_and_a_column_without_any_left_out(tmp_path, column):
+    for name in "abc":
+        write_clip(tmp_path / f"{name}.wav")
+    table = tmp_path / "labels.csv"
+    table.write_text(f"file,label,{column}\na.wav,x,1\nb.wav,y,\nc.wav,y,\n")
+    message = f"2 of the 3 clips in .* have no '{column}', the first of them 'b.wav'; fill it in"
+    with pytest.raises(ValueError, match=message):
+        load_audio_folder(tmp_path)
+    table.write_text(f"file,label,{column}\na.wav,x,\nb.wav,y,\nc.wav,y,\n")
+    found = load_audio_folder(tmp_path)
+    assert found.groups is None
+    assert found.split is None
+
+
+def test_a_table_that_is_none_and_one_file_by_two_names(tmp_path):
+    write_clip(tmp_path / "a.wav")
+    table = tmp_path / "labels.csv"
+    table.write_text(f"file,label\na.wav,x\n{tmp_path / 'a.wav'},y\n")
+    with pytest.raises(ValueError, match="more than once"):
+        load_audio_folder(tmp_path)
+    table.write_text("file,label\na.wav," + "x" * 200_000 + "\n")
+    with pytest.raises(ValueError, match=r"Line 2 of .* is no CSV: field larger"):
+        load_audio_folder(tmp_path)
+    with pytest.raises(ValueError, match="target_column='file' names the column of the files"):
+        load_audio_folder(tmp_path, target_column="file")
+
+
 def test_folder_that_is_none(tmp_path):
     with pytest.raises(FileNotFoundError, match="There is no folder"):
         load_audio_folder(tmp_path / "nowhere")

@@ -94,6 +94,17 @@ def test_the_curve_takes_axes_and_a_metric(curve):
 # ---------------------------------------------------------------------- embedding
 
 
+@pytest.mark.parametrize(
+    "labels", [[0.5, np.nan, np.nan, 2], ["_silence_", None, "_silence_", "yes"]]
+)
+def test_every_clip_is_drawn_and_every_label_in_the_legend(labels):
+    labels = np.array(labels, dtype=object if None in labels else None)
+    display = EmbeddingDisplay.from_features(np.eye(4), labels)
+    assert sum(len(points.get_offsets()) for points in display.scatters_.values()) == 4
+    shown = [text.get_text() for text in display.ax_.get_legend().get_texts()]
+    assert sorted(shown) == sorted({str(label) for label in labels})
+
+
 def test_the_map_is_the_plane_of_most_variance(groups_of_points):
     features, y = groups_of_points
     _, ax = plt.subplots()

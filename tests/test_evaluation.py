@@ -1,7 +1,10 @@
 """Linear evaluation: what encoders get to see, what is stored, what is told."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -10,11 +13,12 @@ import pandas as pd
 import pytest
 import soundfile
 import torch
+from scipy.sparse import csr_array
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score
-from sklearn.model_selection import GroupKFold
+from sklearn.model_selection import GridSearchCV, GroupKFold, PredefinedSplit
 from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils import Bunch
@@ -66,6 +70,26 @@ class Majority(ClassifierMixin, BaseEstimator):
 
     def predict(self, X):
         return np.full(len(X), self.largest_)
+
+
+class KMeansWithoutTransform(BaseEstimator):
+    """An estimator that has nothing to offer here."""
+
+    def fit(self, X, y=None):
+        return self
+
+
+class Named(TransformerMixin, BaseEstimator):
+    """Refuses clips of zeros by their number among those that it is given."""
+
+    def fit(self, X, y=None):
+        return self
+
+    def transform(self, X):
+        for i, clip in enumerate(X):
+            if not np.any(clip):
+                raise ValueError(f"clip {i} is silent; record it again.")
+        return csr_array(X)
 
 
 @pytest.fixture(autouse=True)
@@ -303,6 +327,84 @@ def test_data_are_told_apart_in_a_table_of_one_column(tmp_path):
     assert first == fingerprint(list(tables[0]["file"]), [0, 1])
 
 
+def test_what_is_stored_tells_parameters_of_all_that_is_within():
+    def search(C, values=(0, 1)):
+        choices = {"logisticregression": [LogisticRegression(C=C)]}
+        folds = PredefinedSplit(np.repeat(values, 2000))
+        return GridSearchCV(make_pipeline(LogisticRegression()), choices, cv=folds)
+
+    first, *others = (describe(search(*a)) for a in ((1.0,), (2.0,), (1.0, (1, 0)), (1.0, (0, 1))))
+    assert [first == other for other in others] == [False, False, True]
+
+
+def test_an_edited_class_is_another():
+    def made(n_columns):
+        class Columns(BaseEstimator):
+            def transform(self, X):
+                return X[:, :n_columns]
+
+        return describe(Columns())
+
+    assert made(5) == made(5) != made(50)
+    assert describe(Spy()) == describe(Spy())
+
+
+def test_sets_are_described_in_the_same_order_everywhere():
+    script = (
+        "from audiorep.evaluation._store import _text;"
+        "print(_text(lambda x: x in {'a', 'b', 'c', 'd'}), _text({'kept': {'a', 'b', 'c', 'd'}}))"
+    )
+    texts = {
+        subprocess.run(
+            [sys.executable, "-c", script],
+            env={**os.environ, "PYTHONHASHSEED": str(seed)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in (1, 2)
+    }
+    assert len(texts) == 1
+
+
+@pytest.mark.parametrize("text", ["file,label\na.wav,x\n", '{"key": "a"}\n[1]\n', '{"a": 1}\n'])
+def test_a_store_that_is_none_is_left_alone(tmp_path, clips, text):
+    path = tmp_path / "labels.csv"
+    path.write_text(text)
+    X, y, _ = clips
+    with pytest.raises(ValueError, match=r"Line \d of .*labels.csv' is no result; take another"):
+        linear_evaluation({"spy": Spy()}, X, y, store=path)
+    assert path.read_text() == text
+
+
+def test_a_clip_is_named_by_its_number_among_all(clips):
+    X, y, _ = clips
+    X[20] = 0
+    halves = np.arange(12), np.arange(12, 24)
+    for train, test in (halves, halves[::-1]):
+        with pytest.raises(ValueError, match=r"^clip 20 is silent; record it again\.$"):
+            linear_evaluation({"named": Named()}, X, y, cv={"a": (train, test)})
+
+
+def test_features_may_be_sparse_and_folds_masks_and_labels_objects(clips):
+    X, y, groups = clips
+    names = pd.Series(np.array(["x", "y", "z"])[y], dtype=object)
+    first = linear_evaluation({"named": Named()}, X, names, groups=groups, random_states=(0, 0))
+    masks = {str(g): (groups != g, groups == g) for g in range(4)}
+    again = linear_evaluation({"named": Named()}, X, list(y.astype(object)), cv=masks)
+    assert scores(first, "named") == scores(again, "named")
+    assert len(scores(first, "named")) == 4
+
+
+def test_where_no_class_is_known_nothing_can_be_found(clips):
+    X, y, _ = clips
+    fold = {"new": (np.flatnonzero(y != 2), np.flatnonzero(y == 2))}
+    metrics = ["accuracy", "mean_average_precision"]
+    (_, record) = linear_evaluation({"named": Named()}, X, y, cv=fold, metrics=metrics).records
+    assert record["accuracy"] == 0
+    assert record["mean_average_precision"] is None
+
+
 def test_what_is_stored_may_be_renamed(clips, tmp_path):
     """Neither the name of an entry nor that of a fold is a setting."""
     X, y, _ = clips
@@ -447,6 +549,14 @@ def test_progress_goes_to_standard_error(clips, capsys):
         ({"unions": {"both": "spy"}}, r"unions\['both'\]='spy' is no list"),
         ({"unions": {"both": []}}, "The union 'both' has no members"),
         ({"random_states": ()}, "random_states is empty"),
+        ({"cv": {}}, "has no folds"),
+        ({"cv": {"one": ([0, 1, -1], [22, 23])}}, "Fold 'one' has clip -1, but .* from 0 to 23"),
+        ({"cv": {"one": ([0, 1], [24])}}, "Fold 'one' has clip 24"),
+        ({"cv": {"one": ([0, 3, 6], [1])}}, "training clips of fold 'one' are of class 0"),
+        ({"groups": [np.nan, *range(23)]}, "group of clip 0 is NaN; leave out"),
+        ({"groups": pd.Series(["a", 1] * 12)}, "groups cannot be compared"),
+        ({"classifier": "svm"}, "classifier='svm', but should be an estimator"),
+        ({"encoders": {"spy": KMeansWithoutTransform()}}, "neither transforms nor classifies"),
     ],
 )
 def test_wrong_arguments_are_explained(arguments, message, clips):

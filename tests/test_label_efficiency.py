@@ -290,10 +290,12 @@ def test_progress_tells_labels_and_draw(clips, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"n_labels": []}, r"n_labels=\[\] must hold numbers from 1 on"),
-        ({"n_labels": [0, 1]}, r"n_labels=\[0, 1\] must hold numbers from 1 on"),
+        ({"n_labels": []}, r"n_labels=\[\] must hold whole numbers from 1 on"),
+        ({"n_labels": [0, 1]}, r"n_labels=\[0, 1\] must hold whole numbers from 1 on"),
         ({"n_labels": 5}, r"n_labels=5 is no list; pass \[5\]"),
-        ({"n_draws": 0}, "n_draws=0 must be 1 at least"),
+        ({"n_labels": [1.5]}, r"n_labels=\[1\.5\] must hold whole numbers"),
+        ({"n_draws": 0}, "n_draws=0 must be a whole number, 1 at least"),
+        ({"n_draws": 2.5}, r"n_draws=2\.5 must be a whole number"),
         ({"metrics": ["acuracy"]}, "There is no metric 'acuracy'"),
     ],
 )

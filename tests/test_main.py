@@ -116,6 +116,7 @@ def test_a_store_is_used_again(folder, tmp_path, capsys):
         (["--encoders", "magic"], "There is no encoder 'magic'"),
         (["--protocol", "folds"], "protocol='folds' needs splits"),
         (["--json", "no/such/folder/figures.json"], "There is no folder to write"),
+        (["--json", "."], "'.' is a folder; name a file to write"),
         (["--device", "abacus"], "device='abacus' cannot be used here"),
     ],
 )

@@ -155,17 +155,19 @@ def load_audio_folder(
 
 def _listed(labels_file: Path, target_column: str | None) -> Listing:
     """The first layout: what labels.csv lists."""
+    if target_column == "file":
+        raise ValueError("target_column='file' names the column of the files, not of the labels.")
     required = ["file"] if target_column is None else ["file", target_column]
     table = read_table(labels_file, required)
     files = table.pop("file")
     if not files:
         raise ValueError(f"{str(labels_file)!r} lists no files.")
     seen: set[str] = set()
-    for file in files:
-        if os.path.normpath(file) in seen:
-            raise ValueError(f"{str(labels_file)!r} lists {file!r} more than once.")
-        seen.add(os.path.normpath(file))
     paths = [os.path.join(labels_file.parent, file) for file in files]
+    for file, path in zip(files, map(os.path.abspath, paths), strict=True):
+        if path in seen:
+            raise ValueError(f"{str(labels_file)!r} lists {file!r} more than once.")
+        seen.add(path)
     check_files_exist(paths, labels_file)
     labels = None
     if target_column is not None:
@@ -176,8 +178,17 @@ def _listed(labels_file: Path, target_column: str | None) -> Listing:
                 f"{target_column!r}, the first of them {files[labels.index('')]!r}; label them, "
                 "or use target_column=None to load clips without labels."
             )
-    groups, split = table.pop("group", None), table.pop("split", None)
-    return Listing(paths, labels, groups, split, dict(table))
+    told: dict[str, list[str] | None] = {}
+    for name in ("group", "split"):
+        column = table.pop(name, [])
+        if "" in column and any(column):
+            raise ValueError(
+                f"{column.count('')} of the {len(column)} clips in {str(labels_file)!r} have no "
+                f"{name!r}, the first of them {files[column.index('')]!r}; fill it in for all, or "
+                "remove the column."
+            )
+        told[name] = column if any(column) else None
+    return Listing(paths, labels, told["group"], told["split"], dict(table))
 
 
 def _found(folder: Path, target_column: str | None) -> Listing:

@@ -124,7 +124,11 @@ def read_table(path: Path, required: Sequence[str]) -> dict[str, list[str]]:
             "CSV in UTF-8."
         ) from error
     reader = csv.reader(io.StringIO(text, newline=""))
-    header = next(reader, [])
+    try:
+        header = next(reader, [])
+        rows = [(reader.line_num, row) for row in reader]
+    except csv.Error as error:
+        raise ValueError(f"Line {reader.line_num} of {str(path)!r} is no CSV: {error}.") from error
     missing = [column for column in required if column not in header]
     if missing:
         raise ValueError(
@@ -135,12 +139,12 @@ def read_table(path: Path, required: Sequence[str]) -> dict[str, list[str]]:
     if twice:
         raise ValueError(f"{str(path)!r} has several columns {', '.join(map(repr, twice))}.")
     columns: list[list[str]] = [[] for _ in header]
-    for row in reader:
+    for number, row in rows:
         if not row:
             continue  # an empty line
         if len(row) != len(header):
             raise ValueError(
-                f"Line {reader.line_num} of {str(path)!r} has {len(row)} fields, but the header "
+                f"Line {number} of {str(path)!r} has {len(row)} fields, but the header "
                 f"has {len(header)}."
             )
         for column, field in zip(columns, row, strict=True):

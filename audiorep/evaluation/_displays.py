@@ -139,7 +139,7 @@ class LabelEfficiencyDisplay:
         ax.set_xticks(ticks, labels=[str(tick) for tick in ticks])
         ax.set_xticks([], minor=True)
         ax.set(xlabel="labels per class", ylabel=self.score_name)
-        ax.legend()
+        ax.legend([*self.lines_.values()], [*self.lines_])
         return self
 
 
@@ -306,16 +306,29 @@ class EmbeddingDisplay:
         if self.labels is None:
             self.scatters_[None] = ax.scatter(*self.positions.T, s=12)
         else:
-            classes = np.unique(self.labels).tolist()
+            classes, numbers = _classes(self.labels)
             # Ten colours that are told apart well; of more classes, shades all around.
             colors = plt.get_cmap("tab10" if len(classes) <= 10 else "hsv")
             for i, label in enumerate(classes):
                 color = colors(i if len(classes) <= 10 else i / len(classes))
-                points = self.positions[self.labels == label].T
-                self.scatters_[label] = ax.scatter(*points, s=12, color=color, label=str(label))
-            ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+                points = self.positions[numbers == i].T
+                self.scatters_[label] = ax.scatter(*points, s=12, color=color)
+            # Not by the artists' own labels, of which those that begin with "_" are left out.
+            names = [str(label) for label in classes]
+            place = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)}
+            ax.legend([*self.scatters_.values()], names, **place)
         ax.set(xlabel=self.axis_names[0], ylabel=self.axis_names[1], xticks=[], yticks=[])
         return self
+
+
+def _classes(labels: npt.NDArray[Any]) -> tuple[list[Any], npt.NDArray[np.intp]]:
+    """Return the classes, and the number of each label's, also where some have no order."""
+    try:
+        in_order, numbers = np.unique(labels, return_inverse=True)
+        return in_order.tolist(), numbers
+    except TypeError:  # such as None among text
+        classes = sorted(dict.fromkeys(labels.tolist()), key=str)
+        return classes, np.array([classes.index(label) for label in labels.tolist()])
 
 
 class TrainingCurveDisplay:

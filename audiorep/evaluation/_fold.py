@@ -1,5 +1,6 @@
 """One fold at one seed: encoders fitted on its training clips, judged on its test clips."""
 
+import re
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import issparse
 from sklearn.base import clone, is_classifier
 from sklearn.dummy import DummyClassifier
 from sklearn.exceptions import ConvergenceWarning
@@ -54,7 +56,7 @@ class Fold:
         classifier: Any,
         metrics: Sequence[str],
     ) -> None:
-        train, test = split
+        train, test = self.train, self.test = split
         self.X_train, self.X_test = _safe_indexing(X, train), _safe_indexing(X, test)
         self.y_train, self.y_test = y[train], y[test]
         self.seed = seed
@@ -114,13 +116,15 @@ class Fold:
 
     def _compute_features(self, encoder: Any) -> Features:
         started = time.perf_counter()
-        # The rows are the same either way, but fit_transform reads every file once.
-        if hasattr(encoder, "fit_transform"):
-            train = np.asarray(encoder.fit_transform(self.X_train))
-        else:
-            train = np.asarray(encoder.fit(self.X_train).transform(self.X_train))
+        with _numbered_as_in_all(self.train):
+            # The rows are the same either way, but fit_transform reads every file once.
+            if hasattr(encoder, "fit_transform"):
+                train = _dense(encoder.fit_transform(self.X_train))
+            else:
+                train = _dense(encoder.fit(self.X_train).transform(self.X_train))
         fitted = time.perf_counter()
-        test = np.asarray(encoder.transform(self.X_test))
+        with _numbered_as_in_all(self.test):
+            test = _dense(encoder.transform(self.X_test))
         return Features(train, test, fitted - started, time.perf_counter() - fitted)
 
     def _fresh(self, name: str) -> Any:
@@ -133,11 +137,13 @@ class Fold:
     def _judged_features(self, classifier: Any, features: Features, labelled: Indices) -> Record:
         train, y_train = features.train[labelled], self.y_train[labelled]
         n_not_converged = _fit(classifier, train, y_train)
-        with _absent_classes():
-            of_features = {
-                metric: FEATURE_METRICS[metric](features.test, self.y_test, train, y_train)
-                for metric in self.feature_metrics
-            }
+        of_features = dict.fromkeys(self.feature_metrics)
+        if np.isin(self.y_test, y_train).any():  # else there is nothing to be found
+            with _absent_classes():
+                of_features = {
+                    metric: FEATURE_METRICS[metric](features.test, self.y_test, train, y_train)
+                    for metric in self.feature_metrics
+                }
         return {
             **self._scored(classifier, features.test),
             **of_features,
@@ -151,9 +157,11 @@ class Fold:
         classifier = with_steps_for(classifier, len(self.y_train), len(labelled))
         started = time.perf_counter()
         clips = _safe_indexing(self.X_train, labelled)
-        n_not_converged = _fit(classifier, clips, self.y_train[labelled])
+        with _numbered_as_in_all(self.train[labelled]):
+            n_not_converged = _fit(classifier, clips, self.y_train[labelled])
         fitted = time.perf_counter()
-        scores = self._scored(classifier, self.X_test)
+        with _numbered_as_in_all(self.test):
+            scores = self._scored(classifier, self.X_test)
         return {
             **scores,
             **dict.fromkeys(self.feature_metrics),  # it has no features
@@ -168,6 +176,22 @@ class Fold:
         with _absent_classes():
             scores = scorer(classifier, X_test, self.y_test)
         return {metric: float(score) for metric, score in scores.items()}
+
+
+def _dense(features: Any) -> FloatArray:
+    return np.asarray(features.toarray() if issparse(features) else features)
+
+
+@contextmanager
+def _numbered_as_in_all(positions: Indices) -> Iterator[None]:
+    """Let an error that names a clip by its position among those at `positions` name it in all."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        named = re.match(r"clip (\d+)\b(?s:(.*))", str(error))
+        if named is None or int(named[1]) >= len(positions):
+            raise
+        raise type(error)(f"clip {positions[int(named[1])]}{named[2]}") from error
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Label efficiency: encoders fitted on all training clips, classifiers on a few labelled ones."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 from audiorep.evaluation._fold import Subset
@@ -116,12 +117,13 @@ class LabelEfficiencyRun(EvaluationRun):
         self, *arguments: Any, n_labels: Sequence[int], n_draws: int, **others: Any
     ) -> None:
         super().__init__(*arguments, **others)
-        self.n_labels = sorted({int(count) for count in check_listed("n_labels", n_labels)})
-        self.n_draws = n_draws
-        if not self.n_labels or self.n_labels[0] < 1:
-            raise ValueError(f"n_labels={list(n_labels)} must hold numbers from 1 on.")
-        if n_draws < 1:
-            raise ValueError(f"n_draws={n_draws} must be 1 at least.")
+        counts = list(check_listed("n_labels", n_labels))
+        if not counts or not all(isinstance(n, Integral) and int(n) >= 1 for n in counts):
+            raise ValueError(f"n_labels={counts} must hold whole numbers from 1 on.")
+        if not isinstance(n_draws, Integral) or n_draws < 1:
+            raise ValueError(f"n_draws={n_draws} must be a whole number, 1 at least.")
+        self.n_labels: list[int] = sorted({int(n) for n in counts})
+        self.n_draws: int = int(n_draws)
 
     def _subsets(self, name: str) -> list[Subset]:
         draws: Iterable[int | None] = [None] if name == CHANCE else range(self.n_draws)

@@ -13,6 +13,8 @@ from sklearn.model_selection import (
     check_cv,
 )
 
+from audiorep.evaluation._supervised import check_known
+
 Indices = npt.NDArray[np.intp]
 Splits = dict[str, tuple[Indices, Indices]]
 
@@ -35,7 +37,8 @@ def protocol_splits(data: Any, protocol: str = "auto", *, n_folds: int = _N_FOLD
           together into `n_folds` folds.
         - "official": the clips whose `split` is "train" and those whose `split` is "test".
         - "auto": "folds" if `split` has values other than "train" and "test"; otherwise
-          "groups", if there are any; otherwise `n_folds` random stratified folds.
+          "groups", if there are any; otherwise `n_folds` random stratified folds, or as many as
+          the largest class has clips.
     n_folds : int, default=5
         Number of folds where the data set does not say it.
 
@@ -70,7 +73,10 @@ def protocol_splits(data: Any, protocol: str = "auto", *, n_folds: int = _N_FOLD
         elif groups is not None and len(set(groups)) > 1:
             protocol = "groups"
         else:
-            random = StratifiedKFold(n_folds, shuffle=True, random_state=0)
+            most = int(np.unique(y, return_counts=True)[1].max())
+            if most < 2:
+                raise ValueError("No class has two clips, so none can be held out.")
+            random = StratifiedKFold(min(n_folds, most), shuffle=True, random_state=0)
             return _numbered(random.split(np.zeros(len(y)), y))
     if protocol == "groups":
         if groups is None:
@@ -105,7 +111,7 @@ def protocol_splits(data: Any, protocol: str = "auto", *, n_folds: int = _N_FOLD
 
 def group_splits(groups: Any, n_folds: int = _N_FOLDS) -> Splits:
     """Hold out each group once, or folds of groups where there are many."""
-    groups = np.asarray(groups)
+    groups = _known_groups(groups)
     n_groups = len(np.unique(groups))
     if n_groups < 2:
         raise ValueError("All clips are of one group, so none can be held out.")
@@ -117,8 +123,10 @@ def group_splits(groups: Any, n_folds: int = _N_FOLDS) -> Splits:
 
 def resolve_splits(cv: Any, y: Any, groups: Any) -> Splits:
     """Turn what `linear_evaluation` takes as `cv` into named folds, and check them."""
+    if groups is not None:
+        groups = _known_groups(groups)
     if isinstance(cv, Mapping):
-        splits = {str(name): (np.asarray(a), np.asarray(b)) for name, (a, b) in cv.items()}
+        splits = {str(name): (_indices(a), _indices(b)) for name, (a, b) in cv.items()}
     elif cv is None and groups is not None:
         splits = group_splits(groups)
     else:
@@ -127,17 +135,48 @@ def resolve_splits(cv: Any, y: Any, groups: Any) -> Splits:
             # Whether groups are cut is looked at below.
             warnings.filterwarnings("ignore", "The groups parameter is ignored")
             splits = _numbered(splitter.split(np.zeros(len(y)), y, groups))
+    if not splits:
+        raise ValueError(f"cv={cv!r} has no folds.")
     for name, (train, test) in splits.items():
         if len(train) == 0 or len(test) == 0 or np.intersect1d(train, test).size:
             raise ValueError(f"Fold {name!r} must have clips for training and others for testing.")
+        lowest, highest = (f(np.concatenate((train, test))) for f in (np.min, np.max))
+        if lowest < 0 or highest >= len(y):
+            raise ValueError(
+                f"Fold {name!r} has clip {lowest if lowest < 0 else highest}, but clips are "
+                f"numbered from 0 to {len(y) - 1}."
+            )
+        if len(np.unique(y[train])) < 2:
+            raise ValueError(
+                f"All training clips of fold {name!r} are of class {y[train][0]!s}, so there is "
+                "nothing to tell apart; choose other folds."
+            )
         if groups is not None:
-            cut = np.intersect1d(np.asarray(groups)[train], np.asarray(groups)[test])
+            cut = np.intersect1d(groups[train], groups[test])
             if cut.size:
                 raise ValueError(
                     f"Fold {name!r} has clips of group {cut[0]!s} on both sides, so that to know "
-                    "the group would help; use cv=None, GroupKFold or LeaveOneGroupOut."
+                    "the group would help; use cv=None, GroupKFold or LeaveOneGroupOut (on the "
+                    "command line, --protocol groups)."
                 )
     return splits
+
+
+def _known_groups(groups: Any) -> npt.NDArray[Any]:
+    """Return groups as an array, or raise a ValueError where one is missing or has no order."""
+    check_known(groups, "group")
+    groups = np.asarray(groups)
+    try:
+        np.unique(groups)
+    except TypeError as error:
+        raise ValueError(f"groups cannot be compared: {error}; make all of them text.") from error
+    return groups
+
+
+def _indices(which: Any) -> Indices:
+    """Return positions, also where a mask tells them."""
+    which = np.asarray(which)
+    return np.flatnonzero(which) if which.dtype == bool else which
 
 
 def _held_out(values: npt.NDArray[Any]) -> Splits:
@@ -146,4 +185,4 @@ def _held_out(values: npt.NDArray[Any]) -> Splits:
 
 
 def _numbered(folds: Iterable[tuple[Indices, Indices]]) -> Splits:
-    return {str(i): (np.asarray(a), np.asarray(b)) for i, (a, b) in enumerate(folds, start=1)}
+    return {str(i): (_indices(a), _indices(b)) for i, (a, b) in enumerate(folds, start=1)}

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import joblib
 import numpy as np
+import numpy.typing as npt
 from sklearn.base import is_classifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import get_scorer_names
@@ -74,9 +75,12 @@ class EvaluationRun:
             what = "y is None" if y is None else f"X is a {type(X).__name__}"
             raise ValueError(f"{what}, but X and y must be sequences with an entry per clip.")
         check_known(y)
-        self.X, self.y = X, np.asarray(y)
+        self.X, self.y = X, _plain(np.asarray(y))
         self.classifier = LogisticRegression() if classifier is None else classifier
-        self.random_states = [int(seed) for seed in check_listed("random_states", random_states)]
+        if isinstance(self.classifier, type) or not hasattr(self.classifier, "get_params"):
+            raise ValueError(f"classifier={classifier!r}, but should be an estimator.")
+        seeds = [int(seed) for seed in check_listed("random_states", random_states)]
+        self.random_states = list(dict.fromkeys(seeds))
         self.metrics = list(check_listed("metrics", metrics))
         self.store = (
             store if isinstance(store, ResultStore) or store is None else ResultStore(store)
@@ -237,6 +241,19 @@ def _check_estimators(encoders: Any) -> None:
     for name, encoder in encoders.items():
         if isinstance(encoder, type) or not hasattr(encoder, "get_params"):
             raise ValueError(f"encoders[{name!r}] is {encoder!r}, but should be an estimator.")
+        if not is_classifier(encoder) and not hasattr(encoder, "transform"):
+            raise ValueError(
+                f"encoders[{name!r}] is {encoder!r}, which neither transforms nor classifies."
+            )
+
+
+def _plain(labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return labels that are all text, or all whole numbers, as an array of these."""
+    if labels.dtype == object and labels.ndim == 1:
+        for kind in (str, (int, np.integer)):
+            if all(isinstance(label, kind) for label in labels):
+                return np.array(labels.tolist())
+    return labels
 
 
 def check_listed(name: str, values: Any) -> Any:

@@ -3,6 +3,8 @@
 import hashlib
 import json
 import os
+import sys
+import sysconfig
 from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
@@ -54,15 +56,29 @@ class ResultStore:
         self.notes = dict(notes or {})
 
     def read(self) -> list[Record]:
-        """Return all results; of those with the same key only the last."""
+        """Return all results; of those with the same key only the last.
+
+        Raises
+        ------
+        ValueError
+            When the file holds something else.
+        """
         if not self.path.exists():
             return []
         records: dict[str, Record] = {}
-        for line in self.path.read_text(encoding="utf-8").splitlines():
+        lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines()
+        for number, line in enumerate(lines, start=1):
             try:
                 record = json.loads(line)
             except json.JSONDecodeError:
-                continue
+                if line.startswith("{") or not line:
+                    continue  # it was cut
+                record = None
+            if not isinstance(record, dict) or "key" not in record:
+                raise ValueError(
+                    f"Line {number} of {str(self.path)!r} is no result; take another file to store "
+                    "results in."
+                )
             records.pop(record["key"], None)
             records[record["key"]] = record
         return list(records.values())
@@ -94,8 +110,8 @@ def describe(estimator: Any) -> dict[str, str]:
     """Return class and parameters, of nested estimators too, as text."""
     parameters = {
         name: _text(value)
-        for name, value in estimator.get_params(deep=True).items()
-        if name.split("__")[-1] not in _WITHOUT_EFFECT
+        for name, value in estimator.get_params(deep=False).items()
+        if name not in _WITHOUT_EFFECT
     }
     return {"class": _text(type(estimator)), **parameters}
 
@@ -103,9 +119,9 @@ def describe(estimator: Any) -> dict[str, str]:
 def _text(value: Any, above: tuple[int, ...] = ()) -> str:
     """Return what tells a parameter from others, as text.
 
-    Of a module or a function that is what is in it: two lambdas have one name, and modules often
-    one representation. An object that shows no more than its address is told from all others, and
-    what was stored with it is not found again.
+    Of a module, a function or a class of one's own that is what is in it: two lambdas have one
+    name, and modules often one representation. An object that shows no more than its address is
+    told from all others, and what was stored with it is not found again.
 
     Parameters
     ----------
@@ -113,13 +129,15 @@ def _text(value: Any, above: tuple[int, ...] = ()) -> str:
     above : tuple of int, default=()
         Identities of the objects that the value is in, for it may hold one of these.
     """
+    if value is None or isinstance(value, (bool, int, float, complex, str, bytes)):
+        return repr(value)
     if id(value) in above:
         return "itself"
     within = partial(_text, above=(*above, id(value)))
     if isinstance(value, type):
-        return f"{value.__module__}.{value.__qualname__}"
+        return f"{value.__module__}.{value.__qualname__}" + within(_own_members(value))
     if hasattr(value, "get_params"):
-        return within(type(value))
+        return within(describe(value))
     if isinstance(value, nn.Module):
         own = {k: v for k, v in vars(value).items() if k not in _OF_EVERY_MODULE}
         tensors = [*value.named_parameters(recurse=False), *value.named_buffers(recurse=False)]
@@ -132,11 +150,37 @@ def _text(value: Any, above: tuple[int, ...] = ()) -> str:
         return within([value.co_code.hex(), value.co_names, value.co_consts])
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(map(within, value)) + "]"
+    if isinstance(value, (set, frozenset)):
+        return "{" + ", ".join(sorted(map(within, value))) + "}"
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key!r}: {within(item)}" for key, item in value.items()) + "}"
     if isinstance(value, Tensor):
         value = value.detach().cpu().numpy()
-    return str(joblib.hash(value)) if isinstance(value, np.ndarray) else repr(value)
+    try:
+        return within(type(value)) + str(joblib.hash(value))
+    except Exception:  # there are many ways in which something cannot be pickled
+        return repr(value)
+
+
+def _own_members(kind: type) -> dict[str, Any]:
+    """Return methods and constants of a class, but not of an installed one: versions tell these."""
+    found: dict[str, Any] = {}
+    for base in kind.__mro__:
+        if not _is_installed(base):
+            for name, member in vars(base).items():
+                member = getattr(member, "fget", getattr(member, "__func__", member))
+                is_constant = isinstance(member, (bool, int, float, str, tuple))
+                if isinstance(member, FunctionType) or (is_constant and name[:2] != "__"):
+                    found[f"{base.__qualname__}.{name}"] = member
+    return found
+
+
+def _is_installed(kind: type) -> bool:
+    if kind.__module__.partition(".")[0] in ("audiorep", "builtins"):
+        return True  # what is in audiorep, `code_fingerprint` tells
+    file = getattr(sys.modules.get(kind.__module__), "__file__", None)
+    places = {path for name, path in sysconfig.get_paths().items() if "lib" in name}
+    return file is not None and any(Path(file).is_relative_to(path) for path in places)
 
 
 def fingerprint(X: Any, y: Iterable[Any]) -> str:

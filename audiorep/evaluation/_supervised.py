@@ -331,13 +331,15 @@ class SupervisedAudioClassifier(ClassifierMixin, BaseAudioEstimator):
         return tags
 
 
-def check_known(y: Any) -> None:
+def check_known(y: Any, what_it_is: str = "label") -> None:
     """Raise a ValueError where a label is None, NaN or pandas' NA, which cannot be sorted."""
     for i, label in enumerate(np.asarray(y, dtype=object).ravel()):
         is_nan = isinstance(label, (float, np.floating)) and np.isnan(label)
         if label is None or is_nan or type(label).__name__ == "NAType":
             what = "NaN" if is_nan else label
-            raise ValueError(f"The label of clip {i} is {what}; leave out clips without a label.")
+            raise ValueError(
+                f"The {what_it_is} of clip {i} is {what}; leave out clips without a {what_it_is}."
+            )
 
 
 def _classes(labels: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], Tensor]:
