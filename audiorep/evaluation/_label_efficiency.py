@@ -77,6 +77,12 @@ def label_efficiency_curve(
     LabelEfficiencyCurve
         The results. Chance is a guess of the class that is largest among all training clips.
 
+    Raises
+    ------
+    ValueError
+        As for `linear_evaluation`; and when `n_labels` or `n_draws` are not whole numbers from 1
+        on.
+
     See Also
     --------
     linear_evaluation : With all labels.

@@ -63,8 +63,8 @@ def linear_evaluation(
         Folds and seeds to evaluate at the same time.
     store : str, path-like or ResultStore, default=None
         File of JSON lines to which each result is added as soon as it is there. Results that it
-        already holds, of the same clips, folds, parameters, seeds and versions, are not
-        computed again.
+        already holds, of the same clips, folds, parameters, seeds, versions and code of classes
+        of one's own, are not computed again.
     verbose : int, default=0
         From 1 on, a line on standard error for every result.
 
@@ -72,6 +72,13 @@ def linear_evaluation(
     -------
     LinearEvaluation
         The results.
+
+    Raises
+    ------
+    ValueError
+        When arguments do not fit each other, a label or group is missing, a fold has clips of one
+        group on both sides or nothing to tell apart, or `store` is another kind of file; and when
+        a clip cannot be used, which is named by its position in `X`, or by its path.
 
     See Also
     --------
