@@ -8,6 +8,7 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
@@ -95,10 +96,11 @@ def test_the_curve_takes_axes_and_a_metric(curve):
 
 
 @pytest.mark.parametrize(
-    "labels", [[0.5, np.nan, np.nan, 2], ["_silence_", None, "_silence_", "yes"]]
+    "labels",
+    [[0.5, np.nan, np.nan, 2], ["_silence_", None, "_silence_", "yes"], ["a", pd.NA, "b", pd.NA]],
 )
 def test_every_clip_is_drawn_and_every_label_in_the_legend(labels):
-    labels = np.array(labels, dtype=object if None in labels else None)
+    labels = np.array(labels, dtype=object if isinstance(labels[0], str) else None)
     display = EmbeddingDisplay.from_features(np.eye(4), labels)
     assert sum(len(points.get_offsets()) for points in display.scatters_.values()) == 4
     shown = [text.get_text() for text in display.ax_.get_legend().get_texts()]

@@ -470,6 +470,19 @@ def test_what_cannot_be_called_is_no_augmentation(waveforms, augmentation, name)
         encoder.fit(waveforms)
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_compiled_modules_are_augmentations(waveforms):
+    class Double(nn.Module):
+        def forward(self, x):
+            return 2 * x
+
+    encoders = [
+        clone(TINY["contrastive"]).set_params(augmentation=augmentation).fit(waveforms)
+        for augmentation in (Double(), torch.jit.trace(Double(), torch.zeros(2, 4, 4)))
+    ]
+    assert encoders[0].loss_curve_ == encoders[1].loss_curve_
+
+
 def test_augmentation_as_scikit_learn_wants_it(audio_files):
     encoder = clone(TINY["contrastive"]).set_params(augmentation=[RandomGain(2.0), TimeMask()])
     assert "RandomGain(strength=2.0)" in repr(encoder)

@@ -1,5 +1,6 @@
 """Linear evaluation: what encoders get to see, what is stored, what is told."""
 
+import functools
 import json
 import os
 import shutil
@@ -30,6 +31,7 @@ from audiorep.evaluation import (
     LogMelStatistics,
     MFCCStatistics,
     ResultStore,
+    label_efficiency_curve,
     linear_evaluation,
     protocol_splits,
 )
@@ -277,7 +279,7 @@ def test_a_store_goes_on_where_it_was_cut(clips, tmp_path):
     assert again.to_dict() == first.to_dict()
 
     lines = store.read_text().splitlines()
-    store.write_text("\n".join(lines[:-1]) + "\n" + lines[-1][:20])  # killed while writing
+    store.write_text("\n".join(lines[:-1]) + "\n" + lines[-1][:20] + "\n\0\0")  # killed
     Spy.fits.clear()
     resumed = linear_evaluation(encoders, X, y, **arguments)
     assert len(Spy.fits) == 2  # the last union wants its members
@@ -337,16 +339,32 @@ def test_what_is_stored_tells_parameters_of_all_that_is_within():
     assert [first == other for other in others] == [False, False, True]
 
 
-def test_an_edited_class_is_another():
-    def made(n_columns):
-        class Columns(BaseEstimator):
-            def transform(self, X):
-                return X[:, :n_columns]
+def test_what_calls_and_objects_hold_is_described():
+    class Holder:
+        def __init__(self, function, number):
+            self.function, self.number = function, number
 
-        return describe(Columns())
+        def call(self, x):
+            return self.function(x)
 
-    assert made(5) == made(5) != made(50)
-    assert describe(Spy()) == describe(Spy())
+    holders = [Holder(add(1), 0), Holder(add(2), 0), Holder(add(1), 1)]
+    values = [*holders, *(holder.call for holder in holders)]
+    values += [functools.partial(add(1), 2), functools.partial(add(2), 2), functools.partial(add)]
+    values += [functools.cache(add(1)), functools.cache(add(2)), pd.Series([1]), pd.Series([2])]
+    values += [np.random.RandomState(0), np.random.RandomState(1)]
+    texts = [describe(FunctionTransformer(value))["func"] for value in values]
+    assert len(set(texts)) == len(values)
+    for again in (Holder(add(2), 0).call, functools.cache(add(2)), pd.Series([1])):
+        assert describe(FunctionTransformer(again))["func"] in texts
+
+
+def test_a_function_whose_surroundings_are_not_there_yet_is_described():
+    def early():
+        return late
+
+    assert describe(FunctionTransformer(early))["func"].endswith("[]]")
+    late = 1
+    assert early() == late
 
 
 def test_sets_are_described_in_the_same_order_everywhere():
@@ -382,8 +400,12 @@ def test_a_clip_is_named_by_its_number_among_all(clips):
     X[20] = 0
     halves = np.arange(12), np.arange(12, 24)
     for train, test in (halves, halves[::-1]):
-        with pytest.raises(ValueError, match=r"^clip 20 is silent; record it again\.$"):
-            linear_evaluation({"named": Named()}, X, y, cv={"a": (train, test)})
+        for encoder in (Named(), make_pipeline(Named(), LogisticRegression())):
+            with pytest.raises(ValueError, match=r"^clip 20 is silent; record it again\.$"):
+                linear_evaluation({"named": encoder}, X, y, cv={"a": (train, test)})
+    few = {"n_labels": [12], "n_draws": 1, "cv": {"a": halves[::-1]}}
+    with pytest.raises(ValueError, match=r"^clip 20 is silent"):
+        label_efficiency_curve({"named": encoder}, X, y, **few)
 
 
 def test_features_may_be_sparse_and_folds_masks_and_labels_objects(clips):
@@ -552,6 +574,7 @@ def test_progress_goes_to_standard_error(clips, capsys):
         ({"cv": {}}, "has no folds"),
         ({"cv": {"one": ([0, 1, -1], [22, 23])}}, "Fold 'one' has clip -1, but .* from 0 to 23"),
         ({"cv": {"one": ([0, 1], [24])}}, "Fold 'one' has clip 24"),
+        ({"cv": {"one": ([True, False], [False, True])}}, r"mask of cv has shape \(2,\), but"),
         ({"cv": {"one": ([0, 3, 6], [1])}}, "training clips of fold 'one' are of class 0"),
         ({"groups": [np.nan, *range(23)]}, "group of clip 0 is NaN; leave out"),
         ({"groups": pd.Series(["a", 1] * 12)}, "groups cannot be compared"),

@@ -55,6 +55,12 @@ def test_frames_must_not_leave_gaps(n_fft, hop_length):
         LogMel(n_fft=n_fft, hop_length=hop_length)
 
 
+@pytest.mark.parametrize("f_min", [-1.0, 8000.0])
+def test_bands_are_below_half_the_sample_rate(f_min):
+    with pytest.raises(ValueError, match=r"f_min=.* must be at least 0, and less than f_max=8000"):
+        LogMel(f_min=f_min)
+
+
 def test_a_backbone_in_double_precision():
     backbone = ConvBackbone(width=8).eval()
     x, n_valid = torch.randn(2, 64, 96), torch.tensor([96, 50])

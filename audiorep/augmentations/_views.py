@@ -139,9 +139,9 @@ def check_augmentation(augmentation: object) -> None:
         named = {f"augmentation[{i}]": entry for i, entry in enumerate(augmentation)}
     for name, entry in named.items():
         # A ModuleList is a module, but has no forward of its own.
-        can_be_called = (
-            isinstance(entry, nn.Module) and type(entry).forward is not nn.Module.forward
-        )
+        forward = getattr(entry, "forward", None)
+        has_none = getattr(forward, "__func__", forward) is nn.Module.forward
+        can_be_called = isinstance(entry, nn.Module) and not has_none
         if augmentation is not None and not can_be_called:
             raise TypeError(
                 f"{name} is {entry!r}, but must be an instance of torch.nn.Module that takes and "

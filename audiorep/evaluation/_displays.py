@@ -324,11 +324,12 @@ class EmbeddingDisplay:
 def _classes(labels: npt.NDArray[Any]) -> tuple[list[Any], npt.NDArray[np.intp]]:
     """Return the classes, and the number of each label's, also where some have no order."""
     try:
-        in_order, numbers = np.unique(labels, return_inverse=True)
-        return in_order.tolist(), numbers
+        classes, numbers = np.unique(labels, return_inverse=True)
     except TypeError:  # such as None among text
-        classes = sorted(dict.fromkeys(labels.tolist()), key=str)
-        return classes, np.array([classes.index(label) for label in labels.tolist()])
+        names = [str(label) for label in labels]
+        _, first, numbers = np.unique(names, return_index=True, return_inverse=True)
+        classes = labels[first]
+    return classes.tolist(), numbers
 
 
 class TrainingCurveDisplay:

@@ -188,8 +188,9 @@ def _numbered_as_in_all(positions: Indices) -> Iterator[None]:
     try:
         yield
     except (ValueError, OSError) as error:
-        named = re.match(r"clip (\d+)\b(?s:(.*))", str(error))
-        if named is None or int(named[1]) >= len(positions):
+        named = re.match(r"clip (\d+)\b(?! m?s\b)(?s:(.*))", str(error))
+        is_ours = type(error) in (ValueError, FileNotFoundError)
+        if not is_ours or named is None or int(named[1]) >= len(positions):
             raise
         raise type(error)(f"clip {positions[int(named[1])]}{named[2]}") from error
 

@@ -63,8 +63,9 @@ def linear_evaluation(
         Folds and seeds to evaluate at the same time.
     store : str, path-like or ResultStore, default=None
         File of JSON lines to which each result is added as soon as it is there. Results that it
-        already holds, of the same clips, folds, parameters, seeds, versions and code of classes
-        of one's own, are not computed again.
+        already holds, of the same clips, folds, parameters, seeds and versions, are not
+        computed again. Of an estimator's class only the name counts: take another file after a
+        change of your own one.
     verbose : int, default=0
         From 1 on, a line on standard error for every result.
 

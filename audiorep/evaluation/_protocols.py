@@ -126,7 +126,7 @@ def resolve_splits(cv: Any, y: Any, groups: Any) -> Splits:
     if groups is not None:
         groups = _known_groups(groups)
     if isinstance(cv, Mapping):
-        splits = {str(name): (_indices(a), _indices(b)) for name, (a, b) in cv.items()}
+        splits = {str(name): (_indices(a, y), _indices(b, y)) for name, (a, b) in cv.items()}
     elif cv is None and groups is not None:
         splits = group_splits(groups)
     else:
@@ -173,10 +173,14 @@ def _known_groups(groups: Any) -> npt.NDArray[Any]:
     return groups
 
 
-def _indices(which: Any) -> Indices:
+def _indices(which: Any, y: Any) -> Indices:
     """Return positions, also where a mask tells them."""
     which = np.asarray(which)
-    return np.flatnonzero(which) if which.dtype == bool else which
+    if which.dtype != bool:
+        return which
+    if which.shape != np.shape(y):
+        raise ValueError(f"A mask of cv has shape {which.shape}, but there are {len(y)} clips.")
+    return np.flatnonzero(which)
 
 
 def _held_out(values: npt.NDArray[Any]) -> Splits:
@@ -185,4 +189,4 @@ def _held_out(values: npt.NDArray[Any]) -> Splits:
 
 
 def _numbered(folds: Iterable[tuple[Indices, Indices]]) -> Splits:
-    return {str(i): (_indices(a), _indices(b)) for i, (a, b) in enumerate(folds, start=1)}
+    return {str(i): (np.asarray(a), np.asarray(b)) for i, (a, b) in enumerate(folds, start=1)}

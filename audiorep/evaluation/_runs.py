@@ -249,10 +249,8 @@ def _check_estimators(encoders: Any) -> None:
 
 def _plain(labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Return labels that are all text, or all whole numbers, as an array of these."""
-    if labels.dtype == object and labels.ndim == 1:
-        for kind in (str, (int, np.integer)):
-            if all(isinstance(label, kind) for label in labels):
-                return np.array(labels.tolist())
+    if labels.dtype == object and {type(label) for label in labels} in ({str}, {int}):
+        return np.array(labels.tolist())
     return labels
 
 

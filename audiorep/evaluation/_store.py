@@ -3,12 +3,10 @@
 import hashlib
 import json
 import os
-import sys
-import sysconfig
 from collections.abc import Iterable, Mapping
 from functools import partial
-from pathlib import Path
-from types import CodeType, FunctionType
+from pathlib import Path, PurePath
+from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import joblib
@@ -21,6 +19,9 @@ Record = dict[str, Any]
 
 # Parameters that say how much is printed and how many processes help, not what comes out.
 _WITHOUT_EFFECT = {"verbose", "n_jobs"}
+
+# What is its representation and no more.
+_PLAIN = (bool, int, float, complex, str, bytes, np.generic, PurePath)
 
 # What torch keeps in every module, beside what a subclass puts there.
 _OF_EVERY_MODULE = frozenset(vars(nn.Module()))
@@ -71,10 +72,10 @@ class ResultStore:
             try:
                 record = json.loads(line)
             except json.JSONDecodeError:
-                if line.startswith("{") or not line:
+                if line.startswith("{") or not line.strip("\0 "):
                     continue  # it was cut
                 record = None
-            if not isinstance(record, dict) or "key" not in record:
+            if not isinstance(record, dict) or not isinstance(record.get("key"), str):
                 raise ValueError(
                     f"Line {number} of {str(self.path)!r} is no result; take another file to store "
                     "results in."
@@ -119,9 +120,9 @@ def describe(estimator: Any) -> dict[str, str]:
 def _text(value: Any, above: tuple[int, ...] = ()) -> str:
     """Return what tells a parameter from others, as text.
 
-    Of a module, a function or a class of one's own that is what is in it: two lambdas have one
-    name, and modules often one representation. An object that shows no more than its address is
-    told from all others, and what was stored with it is not found again.
+    Of an object or a function that is what is in it: two lambdas have one name, and objects often
+    one representation. One that shows no more than its address is told from all others, and what
+    was stored with it is not found again. Of a class it is the name.
 
     Parameters
     ----------
@@ -129,13 +130,15 @@ def _text(value: Any, above: tuple[int, ...] = ()) -> str:
     above : tuple of int, default=()
         Identities of the objects that the value is in, for it may hold one of these.
     """
-    if value is None or isinstance(value, (bool, int, float, complex, str, bytes)):
+    if value is None or isinstance(value, _PLAIN):
         return repr(value)
     if id(value) in above:
         return "itself"
     within = partial(_text, above=(*above, id(value)))
     if isinstance(value, type):
-        return f"{value.__module__}.{value.__qualname__}" + within(_own_members(value))
+        return f"{value.__module__}.{value.__qualname__}"
+    if isinstance(value, ModuleType):
+        return value.__name__
     if hasattr(value, "get_params"):
         return within(describe(value))
     if isinstance(value, nn.Module):
@@ -143,11 +146,14 @@ def _text(value: Any, above: tuple[int, ...] = ()) -> str:
         tensors = [*value.named_parameters(recurse=False), *value.named_buffers(recurse=False)]
         return within(type(value)) + within([own, tensors, list(value.named_children())])
     if isinstance(value, FunctionType):
-        cells = [cell.cell_contents for cell in value.__closure__ or ()]
-        parts = [value.__code__, value.__defaults__, value.__kwdefaults__, cells]
+        parts = [value.__code__, value.__defaults__, value.__kwdefaults__, _held_by(value)]
         return f"{value.__module__}.{value.__qualname__}" + within(parts)
+    if isinstance(value, MethodType):
+        return within([value.__func__, value.__self__])
     if isinstance(value, CodeType):
         return within([value.co_code.hex(), value.co_names, value.co_consts])
+    if isinstance(value, partial):
+        return within([value.func, value.args, value.keywords])
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(map(within, value)) + "]"
     if isinstance(value, (set, frozenset)):
@@ -156,31 +162,26 @@ def _text(value: Any, above: tuple[int, ...] = ()) -> str:
         return "{" + ", ".join(f"{key!r}: {within(item)}" for key, item in value.items()) + "}"
     if isinstance(value, Tensor):
         value = value.detach().cpu().numpy()
+    kind: Any = type(value)
+    inside = ""
+    if kind.__repr__ is object.__repr__ and hasattr(value, "__dict__"):
+        inside = within(vars(value))
     try:
-        return within(type(value)) + str(joblib.hash(value))
+        shown = str(joblib.hash(value))  # which knows functions by their names
     except Exception:  # there are many ways in which something cannot be pickled
-        return repr(value)
+        shown = "" if inside else repr(value)
+    return within(kind) + inside + shown
 
 
-def _own_members(kind: type) -> dict[str, Any]:
-    """Return methods and constants of a class, but not of an installed one: versions tell these."""
-    found: dict[str, Any] = {}
-    for base in kind.__mro__:
-        if not _is_installed(base):
-            for name, member in vars(base).items():
-                member = getattr(member, "fget", getattr(member, "__func__", member))
-                is_constant = isinstance(member, (bool, int, float, str, tuple))
-                if isinstance(member, FunctionType) or (is_constant and name[:2] != "__"):
-                    found[f"{base.__qualname__}.{name}"] = member
-    return found
-
-
-def _is_installed(kind: type) -> bool:
-    if kind.__module__.partition(".")[0] in ("audiorep", "builtins"):
-        return True  # what is in audiorep, `code_fingerprint` tells
-    file = getattr(sys.modules.get(kind.__module__), "__file__", None)
-    places = {path for name, path in sysconfig.get_paths().items() if "lib" in name}
-    return file is not None and any(Path(file).is_relative_to(path) for path in places)
+def _held_by(function: FunctionType) -> list[Any]:
+    """Return what a function takes from around it, as far as that is there already."""
+    held = []
+    for cell in function.__closure__ or ():
+        try:
+            held.append(cell.cell_contents)
+        except ValueError:  # it is empty
+            continue
+    return held
 
 
 def fingerprint(X: Any, y: Iterable[Any]) -> str:

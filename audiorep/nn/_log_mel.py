@@ -59,6 +59,9 @@ class LogMel(nn.Module):
             raise ValueError(
                 f"n_fft={n_fft} must be even, and not less than hop_length={hop_length}."
             )
+        f_max = sample_rate / 2 if f_max is None else f_max
+        if not 0 <= f_min < f_max:
+            raise ValueError(f"f_min={f_min} must be at least 0, and less than f_max={f_max}.")
         self.n_fft = n_fft
         self.hop_length = hop_length
         self.n_mels = n_mels
@@ -67,7 +70,7 @@ class LogMel(nn.Module):
             filters = torchaudio.functional.melscale_fbanks(
                 n_freqs=n_fft // 2 + 1,
                 f_min=f_min,
-                f_max=sample_rate / 2 if f_max is None else f_max,
+                f_max=f_max,
                 n_mels=n_mels,
                 sample_rate=sample_rate,
             )
