@@ -74,7 +74,7 @@ class Majority(ClassifierMixin, BaseEstimator):
         return np.full(len(X), self.largest_)
 
 
-class KMeansWithoutTransform(BaseEstimator):
+class WithoutTransform(BaseEstimator):
     """An estimator that has nothing to offer here."""
 
     def fit(self, X, y=None):
@@ -579,7 +579,7 @@ def test_progress_goes_to_standard_error(clips, capsys):
         ({"groups": [np.nan, *range(23)]}, "group of clip 0 is NaN; leave out"),
         ({"groups": pd.Series(["a", 1] * 12)}, "groups cannot be compared"),
         ({"classifier": "svm"}, "classifier='svm', but should be an estimator"),
-        ({"encoders": {"spy": KMeansWithoutTransform()}}, "neither transforms nor classifies"),
+        ({"encoders": {"spy": WithoutTransform()}}, "neither transforms nor classifies"),
     ],
 )
 def test_wrong_arguments_are_explained(arguments, message, clips):
