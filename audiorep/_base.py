@@ -88,6 +88,10 @@ class BaseAudioEstimator(BaseEstimator):
     def _build(settings: dict[str, Any]) -> WindowEncoder:
         """Return the module that `settings` describes, with fresh weights."""
 
+    @abstractmethod
+    def _check_parameters(self) -> None:
+        """Raise a ValueError where several parameters do not go together."""
+
     # ------------------------------------------------------------------ fit
 
     @contextmanager
@@ -139,16 +143,6 @@ class BaseAudioEstimator(BaseEstimator):
             history = train(module, log_mels.to(device), device, training_set.dtype)
         log_mels.to(torch.device("cpu"))
         return module.to("cpu").eval().requires_grad_(False), history
-
-    def _check_parameters(self) -> None:
-        """Check what depends on several parameters together."""
-        if self.hop_length > self.n_fft:
-            raise ValueError(
-                f"hop_length={self.hop_length} is larger than n_fft={self.n_fft}, so frames would "
-                "leave gaps; use hop_length <= n_fft."
-            )
-        if self.n_fft % 2:
-            raise ValueError(f"n_fft={self.n_fft} is odd; use an even number.")
 
     def _read(self, clips: Clips, log_mel: LogMel, every_clip: bool) -> tuple[LogMels, list[int]]:
         """Compute the log-mels of clips, and tell of which: broken ones may be left out."""

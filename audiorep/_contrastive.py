@@ -340,7 +340,6 @@ class ContrastiveAudioEncoder(BaseAudioEncoder):
         self.random_state = random_state
 
     def _check_parameters(self) -> None:
-        super()._check_parameters()
         check_window_frames(self.window_frames)
         check_augmentation(self.augmentation)
 

@@ -2,10 +2,10 @@
 
 import copy
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from functools import partial
-from itertools import chain, groupby, islice, pairwise, takewhile
+from itertools import chain, groupby, islice, pairwise
 from operator import itemgetter
 from typing import NamedTuple, TypeVar
 
@@ -211,33 +211,73 @@ def _pool_group(
     n_parts: int,
     stopped: threading.Event,
 ) -> Pooled:
-    counts = part_counts(n_parts)
-    textures: dict[int, DoubleArray] = {}
+    textures = [np.float64(0.0)] * len(sources)
 
-    def going_on(_: object) -> bool:
-        return not stopped.is_set()
+    def listened() -> Iterator[tuple[int, Tensor]]:
+        for alike in _alike(_blocks_until(stopped, sources)):
+            owners, blocks = zip(*alike, strict=True)
+            rows, sums = _listen(blocks, n_parts)
+            for owner, of_block, of_texture in zip(owners, rows, sums, strict=True):
+                textures[owner] = textures[owner] + of_texture
+                yield owner, of_block
 
-    def all_blocks() -> Iterator[tuple[int, Tensor]]:
-        for owner, source in enumerate(takewhile(going_on, sources)):
-            yield from ((owner, block) for block in takewhile(going_on, source.blocks))
-
-    def listen(alike: list[tuple[int, Tensor]]) -> Iterator[tuple[int, Tensor]]:
-        # Frames come first in memory, as they do in what `LogMel` gives.
-        levelled = torch.stack([block.T for _, block in alike]).transpose(1, 2)
-        heard = hear(levelled, n_parts)
-        both_floors = (x.reshape(-1, *x.shape[2:]) for x in (heard.textures, heard.texture_weights))
-        sums = texture_sums(*both_floors)
-        rows = np.concatenate((heard.log_mel, heard.shares.transpose(0, 2, 1)), axis=2)
-        for i, (owner, _) in enumerate(alike):
-            of_block = sums[i :: len(alike)]  # at both floors
-            textures[owner] = textures[owner] + of_block if owner in textures else of_block
-            yield owner, torch.from_numpy(rows[i]).T
-
-    listened = chain.from_iterable(map(listen, _alike(all_blocks())))
     heard = (
-        Source(sources[owner].n_frames, (block for _, block in pairs))
-        for owner, pairs in groupby(listened, itemgetter(0))
+        Source(sources[owner].n_frames, (block for _, block in blocks))
+        for owner, blocks in groupby(listened(), itemgetter(0))
     )
+    sums = _sums_of_clips(module, heard, device, part_counts(n_parts))
+    blocks = sums.blocks()
+    block_weights = [1.0] * len(blocks)
+    if module.banded_map is not None:
+        i_map, n_filters = module.banded_map
+        blocks.append(filter_correlations(sums.mean(i_map), n_filters))
+        block_weights.append(_FILTERS_WEIGHT)
+    for of_floor in np.stack(textures[: len(blocks[0])], axis=1):
+        blocks += texture_blocks(of_floor)
+        block_weights += BLOCK_WEIGHTS
+    rows = np.concatenate(blocks, axis=1, dtype=np.float32)
+    return Pooled(rows, [block.shape[1] for block in blocks], block_weights)
+
+
+def _blocks_until(
+    stopped: threading.Event, sources: Iterable[Source]
+) -> Iterator[tuple[int, Tensor]]:
+    """Yield the blocks of clips, with the clip's position, until another thread has failed."""
+    for owner, source in enumerate(sources):
+        for block in source.blocks:
+            if stopped.is_set():
+                return
+            yield owner, block
+
+
+def _listen(blocks: Sequence[Tensor], n_parts: int) -> tuple[list[Tensor], DoubleArray]:
+    """Listen to blocks of one length.
+
+    Parameters
+    ----------
+    blocks : sequence of Tensor of shape (n_mels, n_frames)
+    n_parts : int
+
+    Returns
+    -------
+    rows : list of Tensor of shape (n_rows, n_frames)
+        What the network hears of each block, with what each frame counts below it.
+    sums : ndarray of shape (n_blocks, 2, ...)
+        Of the texture of each block, at both floors.
+    """
+    # Frames come first in memory, as they do in what `LogMel` gives.
+    heard = hear(torch.stack([block.T for block in blocks]).transpose(1, 2), n_parts)
+    both_floors = (x.reshape(-1, *x.shape[2:]) for x in (heard.textures, heard.texture_weights))
+    sums = texture_sums(*both_floors)
+    rows = np.concatenate((heard.log_mel, heard.shares.transpose(0, 2, 1)), axis=2)
+    by_block = sums.reshape(2, len(blocks), *sums.shape[1:]).swapaxes(0, 1)
+    return [torch.from_numpy(of_block).T for of_block in rows], by_block
+
+
+def _sums_of_clips(
+    module: WindowEncoder, heard: Iterable[Source], device: torch.device, counts: list[int]
+) -> Sums:
+    """Sum up the feature maps of clips, window by window."""
     clips: dict[int, Sums] = {}
     with torch.inference_mode():
         for batch in iter_wide_batches(heard, module.n_frames, module.grid):
@@ -253,19 +293,7 @@ def _pool_group(
                     clips[owner].add(sums, i)
                 else:
                     clips[owner] = sums.window(i)
-    owners = range(len(clips))
-    sums_of_clips = Sums.stack([clips[owner] for owner in owners])
-    blocks = sums_of_clips.blocks()
-    block_weights = [1.0] * len(blocks)
-    if module.banded_map is not None:
-        i_map, n_filters = module.banded_map
-        blocks.append(filter_correlations(sums_of_clips.mean(i_map), n_filters))
-        block_weights.append(_FILTERS_WEIGHT)
-    for of_floor in np.stack([textures[owner] for owner in owners], axis=1):
-        blocks += texture_blocks(of_floor)
-        block_weights += BLOCK_WEIGHTS
-    rows = np.concatenate(blocks, axis=1, dtype=np.float32)
-    return Pooled(rows, [block.shape[1] for block in blocks], block_weights)
+    return Sums.stack([clips[owner] for owner in range(len(clips))])
 
 
 def _alike(blocks: Iterable[tuple[int, Tensor]]) -> Iterator[list[tuple[int, Tensor]]]:

@@ -185,7 +185,6 @@ class VQTransformerEncoder(CodeLanguageModel, BaseAudioEncoder):
         self.random_state = random_state
 
     def _check_parameters(self) -> None:
-        super()._check_parameters()
         if self.n_mels % self.n_bands:
             raise ValueError(f"n_mels={self.n_mels} must be a multiple of n_bands={self.n_bands}.")
         for name, divisor in (("window_frames", 8), ("width", _HEAD_DIM)):

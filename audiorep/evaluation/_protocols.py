@@ -84,7 +84,7 @@ def protocol_splits(data: Any, protocol: str = "auto", *, n_folds: int = _N_FOLD
                 "protocol='groups' needs groups, and the data set has none; add a column "
                 "'group' to labels.csv or choose another protocol."
             )
-        return group_splits(groups, n_folds)
+        return _group_splits(_known_groups(groups), n_folds)
     if protocol not in PROTOCOLS:
         raise ValueError(f"protocol={protocol!r} is none of {', '.join(PROTOCOLS)}.")
     if split is None:
@@ -109,9 +109,8 @@ def protocol_splits(data: Any, protocol: str = "auto", *, n_folds: int = _N_FOLD
     return _held_out(split)
 
 
-def group_splits(groups: Any, n_folds: int = _N_FOLDS) -> Splits:
+def _group_splits(groups: npt.NDArray[Any], n_folds: int = _N_FOLDS) -> Splits:
     """Hold out each group once, or folds of groups where there are many."""
-    groups = _known_groups(groups)
     n_groups = len(np.unique(groups))
     if n_groups < 2:
         raise ValueError("All clips are of one group, so none can be held out.")
@@ -128,7 +127,7 @@ def resolve_splits(cv: Any, y: Any, groups: Any) -> Splits:
     if isinstance(cv, Mapping):
         splits = {str(name): (_indices(a, y), _indices(b, y)) for name, (a, b) in cv.items()}
     elif cv is None and groups is not None:
-        splits = group_splits(groups)
+        splits = _group_splits(groups)
     else:
         splitter = check_cv(cv, y, classifier=True)
         with warnings.catch_warnings():

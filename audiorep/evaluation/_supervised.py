@@ -213,7 +213,6 @@ class SupervisedAudioClassifier(ClassifierMixin, BaseAudioEstimator):
         self.classes_, self.module_ = classes, module
 
     def _check_parameters(self) -> None:
-        super()._check_parameters()
         check_window_frames(self.window_frames)
 
     def _check_labels(self, y: Any, clips: Clips) -> npt.NDArray[Any]:

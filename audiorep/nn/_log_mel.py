@@ -55,10 +55,13 @@ class LogMel(nn.Module):
         f_max: float | None = None,
     ) -> None:
         super().__init__()
-        if n_fft % 2 or hop_length > n_fft:
+        if hop_length > n_fft:
             raise ValueError(
-                f"n_fft={n_fft} must be even, and not less than hop_length={hop_length}."
+                f"hop_length={hop_length} is larger than n_fft={n_fft}, so frames would leave "
+                "gaps; use hop_length <= n_fft."
             )
+        if n_fft % 2:
+            raise ValueError(f"n_fft={n_fft} is odd; use an even number.")
         f_max = sample_rate / 2 if f_max is None else f_max
         if not 0 <= f_min < f_max:
             raise ValueError(f"f_min={f_min} must be at least 0, and less than f_max={f_max}.")
