@@ -51,7 +51,8 @@ def _parser() -> argparse.ArgumentParser:
         description=(
             "Fit each encoder on the training clips of every fold, without labels; classify its "
             "features by logistic regression; print accuracy and unweighted average recall on "
-            "the test clips, beside those of the same network trained with labels."
+            "the test clips, beside those of hand-made features, of untrained networks, and of the "
+            "same network trained with labels."
         ),
     )
     add = evaluate.add_argument
@@ -66,17 +67,23 @@ def _parser() -> argparse.ArgumentParser:
         "--protocol",
         choices=["auto", "folds", "groups", "official"],
         default="auto",
-        help="what is held out: each value of the column split, each group, or the split 'test' "
-        "(default: the folds or the groups that the data set has, or else random folds)",
+        help="what is held out. folds: each value of the column split in turn; groups: each group "
+        "in turn; official: the split 'test', with the split 'train' to learn from (default: folds "
+        "if the column split has others than these, else groups, else official, else random folds)",
     )
     add("--json", metavar="FILE", type=Path, help="write all figures to this file")
-    add("--store", metavar="FILE", type=Path, help="keep each result here, and go on from here")
+    add(
+        "--store",
+        metavar="FILE",
+        type=Path,
+        help="save each result here at once, so that a run that was stopped can go on",
+    )
     add("--seeds", metavar="N", type=_positive, default=1, help="seeds 0 to N - 1 (default: 1)")
     add(
         "--encoders",
         metavar="NAME,NAME",
-        help="some rows of the table only, by name, parted by commas (default: all; with the "
-        "synthetic notes, all but supervised)",
+        help="some rows of the table only, by name, parted by commas, such as 'log-mel statistics, "
+        "contrastive' (default: all; with the synthetic notes, all but supervised)",
     )
     add(
         "--n-epochs",

@@ -168,8 +168,8 @@ class BaseAudioEstimator(BaseEstimator):
                 errors.append(str(error))
         if errors and every_clip:
             raise ValueError(
-                f"{len(errors)} of {len(clips)} clips cannot be used, and fit_transform owes a "
-                "row for each; call fit on all of them and transform on the good ones:\n"
+                f"{len(errors)} of {len(clips)} clips cannot be used, and fit_transform (which a "
+                "Pipeline calls) must return a row for each; leave these clips out:\n"
                 + "\n".join(errors)
             )
         if errors:
@@ -283,7 +283,7 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseAu
             When a clip is empty, holds NaN, infinity or unsigned integers, has more than one
             dimension, is cut off or cannot be decoded; the message names the clip. With
             ``on_error="skip"`` such clips are left out instead, with a warning that names them
-            (but `fit_transform`, which owes a row for each, raises).
+            (but `fit_transform`, which must return a row for each, raises).
         FileNotFoundError
             When a file does not exist.
         """
@@ -352,10 +352,12 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseAu
         Returns
         -------
         ndarray of shape (n_clips, n_features_out)
-            float32, standardised with the statistics of the clips that were fitted, and scaled to
-            one length, so that ``LogisticRegression()`` does well with its defaults; a clip that is
-            next to their mean has a shorter row. A clip's row depends on that clip alone; on a GPU,
-            its last digits may depend on what is beside it.
+            float32, in 512 columns, or one fewer than there were clips to fit where these were
+            fewer: principal axes, those along which clips differ most first. Rows are standardised
+            with the statistics of the clips that were fitted, and scaled to one length, so that
+            ``LogisticRegression()`` does well with its defaults; a clip that is next to their mean
+            has a shorter row. A clip's row depends on that clip alone, and not on how loud it is as
+            a whole; on a GPU, its last digits may depend on what is beside it.
 
         Raises
         ------
@@ -379,6 +381,10 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseAu
     @undisturbed()
     def transform_frames(self, X: Any) -> tuple[list[FloatArray], list[FloatArray]]:
         """Return features over time: the deepest feature map.
+
+        By default there is a row for every 160 ms of the contrastive encoder, and for every 80 ms
+        of the VQ-transformer. Unlike those of `transform`, rows are neither standardised nor
+        scaled; a `StandardScaler` may help.
 
         Parameters
         ----------

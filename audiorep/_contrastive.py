@@ -170,15 +170,17 @@ def _comparison_error(told: Tensor, drawn: Sequence[Tensor]) -> Tensor:
 
 
 class ContrastiveAudioEncoder(BaseAudioEncoder):
-    """Features that tell clips apart whatever their pitch, timbre, tempo and surroundings.
+    """Features learned by matching altered views of the same clip.
 
-    Views of one clip (two crops, with the floor of silence raised, shifted in pitch, stretched,
-    filtered, mixed with others, masked) are pulled together and other clips pushed apart; how two
-    views differ in pitch, timbre and level must be told, too, so that it is not forgotten. The
-    features are made of statistics over time of the spectrogram and of the maps of a small
-    convolutional network, both down to 60 dB below a clip's loudest value, of which of its filters
-    answer in the same bands, and of textures of the spectrogram. Louder frames count more, and dull
-    ones and bright ones are also summed up apart.
+    Two views of every clip are made: crops, with the floor of silence raised, shifted in pitch,
+    stretched, filtered, mixed with others, masked. A small convolutional network learns to tell
+    which views are of one clip, and to predict how differently the two were altered. The features
+    are statistics over time of the spectrogram and of the network's feature maps, both down to
+    60 dB below a clip's loudest value; correlations between its filters; and textures of the
+    spectrogram. Louder frames count more, and dull ones and bright ones are also summed up apart.
+
+    How loud a recording is as a whole does not count: ``clip`` and ``0.1 * clip`` have the same
+    features, but for rounding.
 
     Parameters
     ----------
@@ -204,11 +206,10 @@ class ContrastiveAudioEncoder(BaseAudioEncoder):
         Leave the positive out of the loss's denominator, which suits small batches; False gives
         the loss of SimCLR.
     augmentation_awareness : float, default=1.0
-        Weight of a second task beside the contrastive one: to tell from two views of a clip what
-        the augmentations did to one more than to the other (how far it is higher, brighter,
-        louder). Views that must be alike whatever their pitch and level teach a network to ignore
-        them; this keeps them in the features, beside what is alike. 0 leaves it out, as do
-        augmentations that do not tell what they drew; one's own tell it as
+        Weight of a second task: to predict from two views of one clip how differently they were
+        altered (in pitch, spectral balance, level). The contrastive task alone teaches a network to
+        ignore these; this one keeps them in its feature maps. 0 turns the task off. Augmentations
+        that do not tell what they drew take no part; one's own tell it as
         :class:`~audiorep.augmentations.Augmentation` describes.
     augmentation : nn.Module, list of nn.Module or None, default=None
         Makes the views out of crops, which are drawn where a clip is loud and stretched in time
@@ -218,8 +219,10 @@ class ContrastiveAudioEncoder(BaseAudioEncoder):
         :class:`~audiorep.augmentations.ViewAugmentation`. Copies are used, in training mode, and
         their parameters, if any, are not trained.
     n_epochs : int or "auto", default="auto"
-        How many times every clip is seen. "auto" takes fewer the more clips there are, and 0
-        gives random weights: the cheapest control.
+        How many times every clip is seen. "auto" takes 800 steps of the optimiser in all (with
+        fewer than 400 clips, two for each clip) but sees every clip ten times at least, so that
+        from 5000 clips on time grows with their number. 0 gives random weights: the cheapest
+        control.
     batch_size : int, default=64
         Clips per step.
     learning_rate : float, default=2e-3
@@ -228,7 +231,8 @@ class ContrastiveAudioEncoder(BaseAudioEncoder):
         Weight decay of AdamW.
     on_error : {"raise", "skip"}, default="raise"
         What `fit` does with a clip that cannot be used: raise an error that names it, or leave
-        it out and warn.
+        it out and warn. `transform` and `fit_transform` always raise, since every clip has a row
+        there; so does `fit` of a `Pipeline`, which calls `fit_transform`.
     device : str, default="auto"
         Where to compute, as torch names devices. "auto" takes a GPU where there is one.
     precision : {"auto", "float32", "bfloat16"}, default="auto"

@@ -145,6 +145,10 @@ class CodeLanguageModel(BaseAudioEstimator):
     def score(self, X: Any, y: Any = None) -> float:
         """Return the mean of `score_samples` over clips, in nats per code.
 
+        It compares encoders whose codes are equally many and equally long: fewer or coarser codes
+        are easier to predict, and none the better for it. To choose `n_codes`, `n_bands` or what
+        the spectrogram is like, put a classifier behind the encoder.
+
         Parameters
         ----------
         X : array-like of shape (n_clips, n_timesteps), or sequence of length n_clips
@@ -171,6 +175,7 @@ class CodeLanguageModel(BaseAudioEstimator):
         float
             The exponential of minus the mean log-likelihood over all codes of all clips, so that
             long clips count more than in `score`. Its logarithm to base 2 is the bits per code.
+            Encoders compare as by `score`.
         """
         every_code = np.concatenate([log_p.ravel() for log_p in self._log_likelihoods(X)])
         return float(np.exp(-every_code.mean(dtype=np.float64)))
@@ -214,7 +219,8 @@ class CodeLanguageModel(BaseAudioEstimator):
         top_k : int, default=None
             Only so many of the likeliest codes are drawn from. None means all.
         random_state : int, RandomState instance or None, default=None
-            Source of chance. None means the estimator's `random_state`.
+            Source of chance. None means the estimator's `random_state`: where that is an int, every
+            call draws the same clips.
 
         Returns
         -------

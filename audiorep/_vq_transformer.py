@@ -30,7 +30,8 @@ class VQTransformerEncoder(CodeLanguageModel, BaseAudioEncoder):
     over time of the spectrogram, the bottleneck, the maps of the convolutions that listen for the
     transformer, and its hidden states, all of it down to 60 dB below a clip's loudest value, and of
     textures of the spectrogram. Louder frames count more, and dull ones and bright ones are also
-    summed up apart.
+    summed up apart. How loud a recording is as a whole does not count: ``clip`` and ``0.1 * clip``
+    have the same features and likelihoods, but for rounding.
 
     Hearing codes alone, the transformer is a language model of sound. Its states and the counts of
     what codes follow each other tell how likely a clip is (`score_samples`, `perplexity`), and new
@@ -63,8 +64,10 @@ class VQTransformerEncoder(CodeLanguageModel, BaseAudioEncoder):
     n_layers : int, default=3
         Blocks of the transformer.
     n_epochs : int or "auto", default="auto"
-        How many times every clip is seen. "auto" takes fewer the more clips there are, and 0
-        gives a random transformer over random patches: the cheapest control.
+        How many times every clip is seen. "auto" takes 500 steps of the optimiser in all (with
+        fewer than 250 clips, two for each clip) but sees every clip three times at least, so that
+        from 5000 clips on time grows with their number. 0 gives a random transformer over random
+        patches: the cheapest control.
     batch_size : int, default=32
         Clips per step.
     learning_rate : float, default=1.5e-3
@@ -73,7 +76,8 @@ class VQTransformerEncoder(CodeLanguageModel, BaseAudioEncoder):
         Weight decay of AdamW.
     on_error : {"raise", "skip"}, default="raise"
         What `fit` does with a clip that cannot be used: raise an error that names it, or leave
-        it out and warn.
+        it out and warn. `transform` and `fit_transform` always raise, since every clip has a row
+        there; so does `fit` of a `Pipeline`, which calls `fit_transform`.
     device : str, default="auto"
         Where to compute, as torch names devices. "auto" takes a GPU where there is one.
     precision : {"auto", "float32", "bfloat16"}, default="auto"

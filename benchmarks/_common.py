@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from audiorep.datasets import load_audio_folder
 from audiorep.evaluation import ResultStore, protocol_splits
 from audiorep.evaluation._entries import SUPERVISED
@@ -186,11 +188,32 @@ def metric_name(name: str) -> str:
     return "accuracy" if DATA_SETS[name].metric == "accuracy" else "UAR"
 
 
-def not_converged(records: Iterable[Record]) -> str:
-    """Return in how many linear fits the classifier did not converge."""
+def mean_score(name: str, records: list[Record]) -> float:
+    """Return the mean score on a set, in percent."""
+    metric = DATA_SETS[name].metric
+    mean: float = 100 * summarise(records, [metric])[f"{metric}_mean"]
+    return mean
+
+
+def is_complete(name: str, records: list[Record]) -> bool:
+    """Tell whether there is every fold of a set."""
+    return {record["fold"] for record in records} == set(DATA_SETS[name].folds)
+
+
+def mean_cell(row: str, found: Mapping[str, Rows]) -> str:
+    """Return the mean over the sets, where there is every fold of every set."""
+    if any(row not in rows or not is_complete(name, rows[row]) for name, rows in found.items()):
+        return ""
+    return f"{np.mean([mean_score(name, rows[row]) for name, rows in found.items()]):.1f}"
+
+
+def convergence(records: Iterable[Record]) -> str:
+    """Return a clause that tells of how many linear fits the classifier converged."""
     linear = [record for record in records if record["encoder"] != SUPERVISED]
     count = sum(record["n_not_converged"] for record in linear)
-    return f"{count} of {len(linear)} fits"
+    if not count:
+        return f"which converged in all of {len(linear)} fits"
+    return f"which did not converge in {count} of {len(linear)} fits"
 
 
 def made_by(commands: str, records: Sequence[Record]) -> str:
@@ -216,21 +239,6 @@ def seed_counts(rows: Rows) -> str:
         for count in sorted(counts, reverse=True)
     ]
     return " and ".join(texts) or "no seed"
-
-
-def commits_by_set(found: Mapping[str, Rows]) -> str:
-    """Return a sentence that tells from which commit the rows of each set were made."""
-    texts = []
-    for name, rows in found.items():
-        made: dict[str, list[str]] = {}
-        for row, records in rows.items():
-            made.setdefault(_commits(records), []).append(row)
-        most = max(made, key=lambda commits: len(made[commits]))
-        others = [f"{', '.join(made[commits])} {commits}" for commits in made if commits != most]
-        texts.append(
-            f"{DATA_SETS[name].title} {most}" + f" (but {', '.join(others)})" * bool(others)
-        )
-    return f"Commits: {'; '.join(texts)}."
 
 
 def _commits(records: Iterable[Record]) -> str:

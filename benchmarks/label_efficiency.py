@@ -26,12 +26,12 @@ from _common import (
     Record,
     Rows,
     commit,
+    convergence,
     head,
     line,
     made_by,
     metric_name,
     names_of,
-    not_converged,
     parser,
     seed_counts,
     set_arguments,
@@ -172,7 +172,7 @@ def _legend(found: dict[str, Rows]) -> list[str]:
         "Mean ± standard deviation over folds and draws of labelled clips. Held out: "
         f"{protocols}. Encoders with default parameters, fitted on all training clips of each "
         "fold without labels; `LogisticRegression()` with default parameters on the features of "
-        f"the labelled clips alone, which did not converge in {not_converged(records)}. "
+        f"the labelled clips alone, {convergence(records)}. "
         "Supervised: the network and views of the contrastive encoder, trained on the labelled "
         "clips alone, for as many steps as on all training clips. Draws are the same in every row. "
         "Chance: the class that is largest among all training clips. UAR: unweighted average "

@@ -32,10 +32,14 @@ from _common import (
     Marked,
     Record,
     Rows,
+    convergence,
     environment,
     head,
+    is_complete,
     line,
     made_by,
+    mean_cell,
+    mean_score,
     metric_name,
     score_cell,
     set_arguments,
@@ -50,7 +54,6 @@ from sklearn.preprocessing import StandardScaler
 
 from audiorep.evaluation import ResultStore
 from audiorep.evaluation._fold import Fold
-from audiorep.evaluation._result import summarise
 from audiorep.evaluation._store import digest, fingerprint
 
 RESULTS = ROOT / "benchmarks" / "results" / "peers"
@@ -177,7 +180,7 @@ def render(results: Path = RESULTS, ours: Path = OUR_RESULTS) -> str:
         records = {name: rows[row] for name, rows in found.items() if row in rows}
         if records:
             cells = [score_cell(name, records.get(name)) for name in found]
-            costs = [cost(records, peers) for cost in COSTS.values()]
+            costs = ["" if row in OURS else cost(records) for cost in COSTS.values()]
             lines.append(line([row, *cells, mean_cell(row, found), *costs]))
     return "\n".join([*lines, "", ahead(found), "", *_legend(peers, own)])
 
@@ -188,73 +191,55 @@ def in_their_favour(found: dict[str, Rows]) -> dict[str, Rows]:
     for peer in _peers.PEERS:
         variants = [row_name(peer, penalty) for penalty in PENALTIES]
         sets = [name for name in found if all(variant in found[name] for variant in variants)]
-        means = [sum(_score(name, found[name][variant]) for name in sets) for variant in variants]
+        means = [
+            sum(mean_score(name, found[name][variant]) for name in sets) for variant in variants
+        ]
         chosen = variants[int(np.argmax(means))]
         for name in sets:
             better[name][_peers.PEERS[peer].title] = found[name][chosen]
     return {name: rows for name, rows in better.items() if rows}
 
 
-def _score(name: str, records: list[Record]) -> float:
-    """Return the mean over folds, in percent."""
-    metric = DATA_SETS[name].metric
-    return 100 * summarise(records, [metric])[f"{metric}_mean"]
-
-
-def _complete(name: str, records: list[Record]) -> bool:
-    return {record["fold"] for record in records} == set(DATA_SETS[name].folds)
-
-
-def mean_cell(row: str, found: dict[str, Rows]) -> str:
-    """Return the mean over the sets, where there is every fold of every set."""
-    if any(row not in rows or not _complete(name, rows[row]) for name, rows in found.items()):
-        return ""
-    return f"{np.mean([_score(name, rows[row]) for name, rows in found.items()]):.1f}"
-
-
 def ahead(found: dict[str, Rows]) -> str:
     """Return the sentences that say on which set a peer is ahead of audiorep."""
     sentences = []
     for name, rows in found.items():
-        scores = {row: _score(name, rows[row]) for row in rows if _complete(name, rows[row])}
+        scores = {row: mean_score(name, rows[row]) for row in rows if is_complete(name, rows[row])}
         for peer in [row for row in scores if row not in OURS]:
             behind = [row for row in OURS if row in scores and scores[row] < scores[peer]]
             if behind:
                 listed = ", ".join(f"{row} ({scores[row]:.1f})" for row in behind)
                 title = DATA_SETS[name].title
                 sentences.append(f"On {title}, {peer} ({scores[peer]:.1f}) is ahead of {listed}.")
-    return " ".join(sentences or ["On no set is a peer ahead of a row of audiorep."])
+    return " ".join(sentences or ["On no set is one of these peers ahead of a row of audiorep."])
 
 
 # ---------------------------------------------------------------------- what it costs
 
 
-def transform_cost(records: dict[str, list[Record]], peers: dict[str, Rows]) -> str:
+def transform_cost(records: dict[str, list[Record]]) -> str:
     """Return the seconds of work for an hour of audio, over all sets."""
-    seconds = audio = 0.0
-    for name, of_set in records.items():
-        whole = next(iter(peers[name].values()))[0]["audio_seconds"]
-        for record in of_set:
-            seconds += record["transform_seconds"]
-            # A peer's features are of all clips, an encoder's seconds of the test clips.
-            share = record["n_test"] / (record["n_train"] + record["n_test"])
-            audio += record.get("audio_seconds", whole * share)
+    seconds, audio = (
+        sum(record[column] for of_set in records.values() for record in of_set)
+        for column in ("transform_seconds", "audio_seconds")
+    )
     return f"{3600 * seconds / audio:.0f}"
 
 
-def fit_cost(records: dict[str, list[Record]], peers: dict[str, Rows]) -> str:
+def fit_cost(records: dict[str, list[Record]]) -> str:
     """Return the mean seconds of fitting one fold, over all sets."""
     means = [np.mean([record["fit_seconds"] for record in of_set]) for of_set in records.values()]
     return f"{np.mean(means):.0f}"
 
 
-def memory_cost(records: dict[str, list[Record]], peers: dict[str, Rows]) -> str:
-    """Return the most memory in MB, where it was measured."""
-    found = [r["peak_memory"] for of_set in records.values() for r in of_set if "peak_memory" in r]
-    return f"{max(found):.0f}" if found else ""
+def memory_cost(records: dict[str, list[Record]]) -> str:
+    """Return the most memory, in MB."""
+    return f"{max(r['peak_memory'] for of_set in records.values() for r in of_set):.0f}"
 
 
-COSTS: dict[str, Callable[[dict[str, list[Record]], dict[str, Rows]], str]] = {
+# Of peers alone: what an encoder costs is measured by fit_time.py and throughput.py, on a machine
+# that does nothing else.
+COSTS: dict[str, Callable[[dict[str, list[Record]]], str]] = {
     "fit, s": fit_cost,
     "transform, s per hour": transform_cost,
     "memory, MB": memory_cost,
@@ -274,12 +259,12 @@ def _legend(peers: dict[str, Rows], own: dict[str, Rows]) -> list[str]:
     lines = [
         "Mean ± standard deviation over the folds of the linear evaluation. Peers: features of the "
         "same files at 16 kHz, standardised by the training clips; `LogisticRegression` with "
-        f"`max_iter={MAX_ITER}`, which did not converge in "
-        f"{sum(r['n_not_converged'] for r in records)} of {len(records)} fits, and that of "
+        f"`max_iter={MAX_ITER}`, {convergence(records)}, and that of "
         f"{' or '.join(PENALTIES)} which is better on the mean over the sets: {penalties}. "
         "Fit: what is learned without labels from the training clips of a fold, the mean over "
-        "folds and sets. Transform: from files to features, for an hour of audio. Memory: the most "
-        "that the process held.",
+        "folds and sets. Transform: from files to features, for an hour of audio, on one thread. "
+        "Memory: the most that the process held. What audiorep takes stands in the tables of fits "
+        "and of speed.",
         "",
         f"Peers: {', '.join(versions)}. {made_by(f'`{COMMAND}` and `{COMMAND} --table`', records)}",
     ]

@@ -1,8 +1,8 @@
 """Which sounds are strange? The likelihood of a clip tells.
 
-Machines hum. An encoder learns from hums that are as they should be, and is then asked how likely
-new ones are: some are sound, some click now and then, as a worn bearing does, and some come from a
-machine that it has never heard. What is less likely than usual is worth a look.
+An encoder learns from the normal hums of a machine, and then tells how likely new clips are: some
+normal, some with clicks, as of a worn bearing, some of a machine it has never heard. Clips that are
+less likely than usual are worth a look.
 
 Run with ``python examples/anomaly_detection.py``; with a path, as in ``anomaly_detection.py
 roc.png``, the ROC curves are drawn there.
@@ -10,7 +10,7 @@ roc.png``, the ROC curves are drawn there.
 
 # %%
 # Every hum has a speed, a balance of harmonics, and a noise of flowing air. Clicks last a
-# hundredth of a second; a siren is what a hum is not.
+# hundredth of a second.
 import sys
 
 import numpy as np
@@ -54,7 +54,7 @@ def siren(rng):
 rng = np.random.default_rng(0)
 good = np.array([hum(rng) for _ in range(100)], dtype=np.float32)
 tested = {
-    "sound": np.array([hum(rng) for _ in range(40)], dtype=np.float32),
+    "normal": np.array([hum(rng) for _ in range(40)], dtype=np.float32),
     "clicking": np.array([clicking(rng) for _ in range(40)], dtype=np.float32),
     "siren": np.array([siren(rng) for _ in range(40)], dtype=np.float32),
 }
@@ -70,15 +70,15 @@ for name, score in scores.items():
     print(f"{name:9} {score.mean():6.2f} ± {score.std():.2f} nats per code")
 
 # %%
-# How well does a threshold tell strange from sound? The area under the ROC curve is the chance
-# that a strange clip is less likely than a sound one: 0.5 is guessing, and 1 is perfect.
+# How well does a threshold tell strange clips from normal ones? The area under the ROC curve is the
+# chance that a strange clip is less likely than a normal one: 0.5 is guessing, and 1 is perfect.
 curves = {}
 for name in ("clicking", "siren"):
-    is_strange = np.repeat([0, 1], [len(scores["sound"]), len(scores[name])])
-    strangeness = -np.concatenate((scores["sound"], scores[name]))
+    is_strange = np.repeat([0, 1], [len(scores["normal"]), len(scores[name])])
+    strangeness = -np.concatenate((scores["normal"], scores[name]))
     curves[name] = is_strange, strangeness
     print(f"{name:9} area under the ROC curve {roc_auc_score(is_strange, strangeness):.3f}")
-    assert scores[name].mean() < scores["sound"].mean()
+    assert scores[name].mean() < scores["normal"].mean()
 
 # %%
 # The picture, where a path was given.

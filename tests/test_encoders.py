@@ -379,7 +379,7 @@ def test_broken_clips_can_be_left_out(encoder, audio_files, tmp_path):
     np.testing.assert_array_equal(features, expected)
     with pytest.raises(FileNotFoundError, match="clip 1 "):
         encoder.transform(mixed)
-    with pytest.raises(ValueError, match=r"2 of 14 clips .*owes a row"):
+    with pytest.raises(ValueError, match=r"2 of 14 clips .*must return a row"):
         encoder.fit_transform(mixed)
 
 

@@ -638,6 +638,7 @@ def test_auto_takes_groups_when_there_are_no_folds():
         "cyd",
     ]
     assert len(protocol_splits(bunch())) == 5
+    assert len(protocol_splits(bunch(split=["test"] * 12))) == 5
     assert len(protocol_splits(bunch(groups=np.arange(12)), "groups", n_folds=3)) == 3
 
 
@@ -647,11 +648,20 @@ def test_the_official_split_is_taken_as_it_is():
     assert len(splits["test"][1]) == 8
 
 
+@pytest.mark.parametrize("protocol", ["auto", "official"])
+def test_clips_for_validation_are_left_out(protocol):
+    splits = protocol_splits(bunch(split=["training", "validation", "testing"] * 4), protocol)
+    assert list(splits) == ["test"]
+    assert [side.tolist() for side in splits["test"]] == [[0, 3, 6, 9], [2, 5, 8, 11]]
+
+
 @pytest.mark.parametrize(
     ("protocol", "columns", "message"),
     [
         ("folds", {}, "protocol='folds' needs splits, and the data set has none"),
         ("folds", {"split": ["train", "test"] * 6}, "try protocol='official'"),
+        ("folds", {"split": ["training", "dev", "testing"] * 4}, "try protocol='official'"),
+        ("official", {"split": ["train", "val"] * 6}, "but the data set has train, val"),
         ("official", {"split": ["1", "2"] * 6}, "but the data set has 1, 2; try protocol='folds'"),
         ("groups", {}, "needs groups, and the data set has none"),
         ("groups", {"groups": ["a"] * 12}, "All clips are of one group"),

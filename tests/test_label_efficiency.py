@@ -268,7 +268,7 @@ def test_a_result_becomes_json_and_a_frame(clips):
     assert len(frame) == 4 * 2 * (1 + 2)
     means = frame.groupby(["encoder", "n_labels"])["accuracy"].mean()
     assert means["spy", 4] == pytest.approx(result.summary()["spy"][1]["accuracy_mean"])
-    assert repr(result) == "<LabelEfficiencyCurve of 2 encoders, 24 results>"
+    assert repr(result) == "<LabelEfficiencyCurve of 2 entries, 24 results>"
     assert str(LabelEfficiencyCurve([], ["a"], ["accuracy"])) == "No result yet."
 
 

@@ -114,20 +114,14 @@ def test_the_table_says_where_a_peer_is_ahead(peers, tmp_path):
         stored_score(peers, theirs, peers.row_name("mfcc", penalty), [score] * 5)
     ours = peers.ResultStore(tmp_path / "ours" / "esc10.jsonl")
     table = peers.render(tmp_path / "peers", tmp_path / "ours")
-    assert "On no set is a peer ahead" in table
-    own = {"audio_seconds": None, "transform_seconds": 6.0}
-    stored_score(peers, ours, "contrastive", [0.8] * 5, **own)
-    stored_score(peers, ours, "both", [0.95] * 5, **own)
-    records = [
-        {k: v for k, v in r.items() if k not in ("audio_seconds", "peak_memory")}
-        for r in ours.read()
-    ]
-    ours.path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    assert "On no set is one of these peers ahead" in table
+    stored_score(peers, ours, "contrastive", [0.8] * 5)
+    stored_score(peers, ours, "both", [0.95] * 5)
     table = peers.render(tmp_path / "peers", tmp_path / "ours")
     title = peers._peers.PEERS["mfcc"].title
-    # The better penalty counts. Ours: 5 folds of 6 s for 36 s of sound together.
+    # The better penalty counts.
     assert f"| {title} | 90.0 ± 0.0 | 90.0 | 2 | 300 | 100 |" in table
-    assert "| contrastive | 80.0 ± 0.0 | 80.0 | 2 | 3000 |  |" in table
+    assert "| contrastive | 80.0 ± 0.0 | 80.0 |  |  |  |" in table
     assert f"On ESC-10, {title} (90.0) is ahead of contrastive (80.0).\n" in table
 
 
@@ -140,7 +134,7 @@ def test_incomplete_rows_are_not_compared(peers, tmp_path):
     stored_score(peers, peers.ResultStore(tmp_path / "ours" / "esc10.jsonl"), "both", [0.5] * 5)
     table = peers.render(tmp_path / "peers", tmp_path / "ours")
     assert "90.0 ± 0.0 (4 of 5 folds) |  |" in table
-    assert "On no set is a peer ahead" in table
+    assert "On no set is one of these peers ahead" in table
 
 
 # ---------------------------------------------------------------------- the worker

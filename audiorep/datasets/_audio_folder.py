@@ -66,7 +66,8 @@ def load_audio_folder(
     load_content : bool, default=False
         Whether to read the files. If False, `data` holds their paths, which the encoders read
         and resample by themselves. If True, `data` holds the waveforms, mixed to mono; all
-        files must have the same sample rate.
+        files must have the same sample rate, which an encoder has to be told
+        (``sample_rate=recordings.sample_rate``), for it cannot hear it.
 
     return_X_y : bool, default=False
         If True, return `(data, target)` instead of a Bunch.

@@ -19,6 +19,9 @@ Indices = npt.NDArray[np.intp]
 Splits = dict[str, tuple[Indices, Indices]]
 
 PROTOCOLS = ("auto", "folds", "groups", "official")
+# What published splits call their parts.
+_TRAINING, _TESTING = {"train", "training"}, {"test", "testing"}
+_PARTS = _TRAINING | _TESTING | {"val", "valid", "validation", "dev"}
 _MOST_GROUPS = 10  # beyond which groups are put together into folds
 _N_FOLDS = 5
 
@@ -35,10 +38,11 @@ def protocol_splits(data: Any, protocol: str = "auto", *, n_folds: int = _N_FOLD
         - "folds": each value of `split` is the test set once.
         - "groups": each group is the test set once; with more than ten groups, they are put
           together into `n_folds` folds.
-        - "official": the clips whose `split` is "train" and those whose `split` is "test".
-        - "auto": "folds" if `split` has values other than "train" and "test"; otherwise
-          "groups", if there are any; otherwise `n_folds` random stratified folds, or as many as
-          the largest class has clips.
+        - "official": the clips whose `split` is "train" or "training", and those whose `split` is
+          "test" or "testing". Clips for validation are left out.
+        - "auto": "folds" if `split` has several values other than these; otherwise "groups", if
+          there are any; otherwise "official", if there are both parts; otherwise `n_folds` random
+          stratified folds, or as many as the largest class has clips.
     n_folds : int, default=5
         Number of folds where the data set does not say it.
 
@@ -68,10 +72,13 @@ def protocol_splits(data: Any, protocol: str = "auto", *, n_folds: int = _N_FOLD
     if y is None:
         raise ValueError("The data set has no labels, and an evaluation needs them.")
     if protocol == "auto":
-        if split is not None and not set(split) <= {"train", "test"}:
+        parts = set() if split is None else set(map(str, split))
+        if len(parts) > 1 and not parts <= _PARTS:
             protocol = "folds"
         elif groups is not None and len(set(groups)) > 1:
             protocol = "groups"
+        elif parts & _TRAINING and parts & _TESTING:
+            protocol = "official"
         else:
             most = int(np.unique(y, return_counts=True)[1].max())
             if most < 2:
@@ -95,13 +102,14 @@ def protocol_splits(data: Any, protocol: str = "auto", *, n_folds: int = _N_FOLD
     split = np.asarray(split)
     values = [str(value) for value in np.unique(split)]
     if protocol == "official":
-        if not {"train", "test"} <= set(values):
+        train, test = (np.isin(split, [*names]) for names in (_TRAINING, _TESTING))
+        if not (train.any() and test.any()):
             raise ValueError(
                 "protocol='official' needs the splits 'train' and 'test', but the data set has "
                 f"{', '.join(values)}; try protocol='folds'."
             )
-        return {"test": (np.flatnonzero(split == "train"), np.flatnonzero(split == "test"))}
-    if len(values) < 2 or set(values) == {"train", "test"}:
+        return {"test": (np.flatnonzero(train), np.flatnonzero(test))}
+    if len(values) < 2 or set(values) <= _PARTS:
         raise ValueError(
             "protocol='folds' needs two splits at least, other than 'train' and 'test', but the "
             f"data set has {', '.join(values)}; try protocol='official' or 'groups'."

@@ -60,7 +60,7 @@ class _Evaluation:
         return {"metrics": self.metrics, "summary": self.summary(), "records": self.records}
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} of {len(self.names)} encoders, {len(self.records)} results>"
+        return f"<{type(self).__name__} of {len(self.names)} entries, {len(self.records)} results>"
 
     def _of(self, name: str) -> list[Record]:
         return [record for record in self.records if record["encoder"] == name]
