@@ -2,7 +2,6 @@
 
 import sys
 import time
-import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,12 +22,13 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from audiorep._clips import Clips, check_clips
-from audiorep._dtype import float32_by_default, undisturbed
+from audiorep._dtype import undisturbed
 from audiorep._embedding import FloatArray, Pooled, Source, clip_frames, pool_clips, pool_groups
 from audiorep._health import count_sounds, warn_of_equal_clips
 from audiorep._log_mels import LogMels, levelled_blocks
 from audiorep._readout import ReadOut
 from audiorep._training import History, resolve_device, resolve_precision, seeded
+from audiorep._warn import warn
 from audiorep.nn import LogMel, WindowEncoder
 
 _FORMAT_VERSION = 8
@@ -173,10 +173,7 @@ class BaseAudioEstimator(BaseEstimator):
                 + "\n".join(errors)
             )
         if errors:
-            warnings.warn(
-                f"{len(errors)} of {len(clips)} clips were left out:\n" + "\n".join(errors),
-                stacklevel=6,
-            )
+            warn(f"{len(errors)} of {len(clips)} clips were left out:\n" + "\n".join(errors))
         if len(log_mels) < 2:
             raise ValueError(
                 f"Only {len(log_mels)} of {len(clips)} clips can be used, and learning needs two "
@@ -224,11 +221,14 @@ class BaseAudioEstimator(BaseEstimator):
             )
         if "module_" in state:
             state = dict(state)
-            with float32_by_default(), undisturbed():
+            # Nothing is drawn on this device: torch's random state stays as it was.
+            with torch.device("meta"):
                 module = self._build(state["_module_settings"])
-                # Copied, for joblib may have mapped the arrays from a file that must not change.
-                weights = {name: torch.tensor(array) for name, array in state["module_"].items()}
-            module.load_state_dict(weights)
+            # Copied, for joblib may have mapped the arrays from a file that must not change.
+            weights = {
+                name: torch.tensor(array, device="cpu") for name, array in state["module_"].items()
+            }
+            module.load_state_dict(weights, assign=True)
             state["module_"] = module.eval().requires_grad_(False)
         super().__setstate__(state)
 

@@ -179,8 +179,8 @@ class ContrastiveAudioEncoder(BaseAudioEncoder):
     60 dB below a clip's loudest value; correlations between its filters; and textures of the
     spectrogram. Louder frames count more, and dull ones and bright ones are also summed up apart.
 
-    How loud a recording is as a whole does not count: ``clip`` and ``0.1 * clip`` have the same
-    features, but for rounding.
+    How loud a recording is as a whole does not count, as long as it is well above the quantisation
+    noise of 16 bits: ``clip`` and ``0.1 * clip`` have the same features, but for rounding.
 
     Parameters
     ----------

@@ -1,9 +1,14 @@
 """Float32 on the processor, whatever the caller lets torch make and compute in, and where."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import torch
+
+# The default dtype is that of the whole process: of threads that change it, each must find what
+# the caller had chosen.
+_DEFAULT_LOCK = threading.RLock()
 
 
 @contextmanager
@@ -12,12 +17,16 @@ def float32_by_default() -> Iterator[None]:
 
     The default is that of the whole process: another thread has it, too, while the block runs.
     """
-    default_dtype = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float32)
-    try:
+    if torch.get_default_dtype() == torch.float32:
         yield
-    finally:
-        torch.set_default_dtype(default_dtype)
+        return
+    with _DEFAULT_LOCK:
+        default_dtype = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float32)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(default_dtype)
 
 
 @contextmanager

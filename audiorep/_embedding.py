@@ -128,8 +128,16 @@ def pool_clips(
 ) -> Pooled:
     """Return the statistics over time of every clip; see `pool_groups`."""
     groups = pool_groups(module, sources, device, n_parts, lambda pooled: pooled)
-    rows, sizes, weights = zip(*groups, strict=True)
-    return Pooled(np.concatenate(rows), sizes[0], weights[0])
+    n_clips = sum(len(group.rows) for group in groups)
+    _, sizes, weights = groups[0]
+    rows = np.empty((n_clips, sum(sizes)), dtype=np.float32)
+    # From the end, and each group let go, so that there are never two copies of all.
+    end = n_clips
+    while groups:
+        of_group = groups.pop().rows
+        rows[end - len(of_group) : end] = of_group
+        end -= len(of_group)
+    return Pooled(rows, sizes, weights)
 
 
 def pool_groups(

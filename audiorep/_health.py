@@ -1,11 +1,10 @@
 """Warnings of a training that ran but learned little: too few negatives, collapse, dead codes."""
 
-import warnings
-
 import numpy as np
 from torch import Tensor
 
 from audiorep._training import History
+from audiorep._warn import warn
 
 # So few clips may well be alike, or be there to try something out.
 _FEW_CLIPS = 16
@@ -21,8 +20,6 @@ _COLLAPSED_SPREAD = 0.05
 # below 0.7 after a few dozen steps on sound of any kind, 1 where views tell nothing.
 _NO_CLOSER = 0.95
 _LEAST_PART_OF_CODES = 0.05
-# From where `fit` calls a function of this module, in `_train`, to who called `fit`.
-_STACKLEVEL = 7
 
 
 def count_sounds(lengths: Tensor) -> int:
@@ -33,11 +30,10 @@ def count_sounds(lengths: Tensor) -> int:
 def warn_of_small_batch(batch_size: int, n_clips: int) -> None:
     """Warn where contrastive learning has few other clips to tell a clip from."""
     if batch_size < _SMALL_BATCH and n_clips >= _FEW_CLIPS:
-        warnings.warn(
+        warn(
             f"batch_size={batch_size} leaves few clips to tell a clip from at each step: "
             f"{batch_size - 1} of {n_clips - 1}, which teaches little; use "
-            f"batch_size={_SMALL_BATCH} at least, better 64.",
-            stacklevel=_STACKLEVEL,
+            f"batch_size={_SMALL_BATCH} at least, better 64."
         )
 
 
@@ -57,24 +53,22 @@ def warn_of_collapse(history: History, batch_size: int, projection_dim: int, n_c
     has_room = min(batch_size - 1, projection_dim) >= _RANK_TO_EXPECT
     low_rank = rank < _COLLAPSED_RANK and has_room
     if spread < _COLLAPSED_SPREAD or low_rank or within > _NO_CLOSER * spread:
-        warnings.warn(
+        warn(
             f"The representation collapsed: at the end of training, the projections of the "
             f"{n_clips} clips hardly tell one from another. They differ in {rank:.1f} directions "
             f"(effective rank), by {spread:.2f} (squared distance on the unit sphere), and two "
             f"views of one clip by {within:.2f}. Look whether clips are silent or copies of each "
             "other, and whether the augmentation leaves anything to know a clip by; else lower "
-            "learning_rate, or raise batch_size and n_epochs.",
-            stacklevel=_STACKLEVEL,
+            "learning_rate, or raise batch_size and n_epochs."
         )
 
 
 def warn_of_equal_clips(n_clips: int) -> None:
     """Warn that features tell nothing, for all clips that they were learned from are alike."""
     if n_clips >= _FEW_CLIPS:
-        warnings.warn(
+        warn(
             f"The {n_clips} clips sound alike, so nothing can be learned from them, and all "
-            "features are zero. Look whether clips are silent or copies of each other.",
-            stacklevel=_STACKLEVEL - 2,  # it is called by `_fit`
+            "features are zero. Look whether clips are silent or copies of each other."
         )
 
 
@@ -84,12 +78,11 @@ def warn_of_dead_codes(history: History, n_codes: int, n_coded: int, n_clips: in
         return
     perplexity = history["perplexity"][-1]
     if perplexity < _LEAST_PART_OF_CODES * n_codes:
-        warnings.warn(
+        warn(
             f"Few codes live: {history['codes_in_use'][-1]:.0f} of n_codes={n_codes} are in use, "
             f"as unevenly as if they were {perplexity:.1f} (perplexity), so tokens tell little of "
             "the sound. Look whether clips are silent or copies of each other; else use fewer "
-            "codes.",
-            stacklevel=_STACKLEVEL,
+            "codes."
         )
 
 

@@ -15,6 +15,8 @@ _ROWS = 32
 # Columns that are summed up together; a longer sum would be cut, and rounded, by how many threads
 # there are.
 _COLUMNS = 256
+# Columns whose spread is computed together.
+_COLUMNS_OF_SPREAD = 2048
 # A row shorter than this, relative to the training clips, is next to the mean clip: its direction
 # is rounding noise, and it stays short.
 _SHORTEST = 0.05
@@ -77,7 +79,9 @@ class ReadOut:
             How much each block counts. None means that all count the same.
         """
         self.mean = pooled.mean(axis=0, dtype=np.float64).astype(np.float32)
-        spread = pooled.std(axis=0, dtype=np.float64)
+        # Column by column, or all would be there once more in float64.
+        columns = np.array_split(pooled, -(-pooled.shape[1] // _COLUMNS_OF_SPREAD), axis=1)
+        spread = np.concatenate([some.std(axis=0, dtype=np.float64) for some in columns])
         sizes = [pooled.shape[1]] if block_sizes is None else list(block_sizes)
         blocks = np.split(spread, np.cumsum(sizes)[:-1])
         weights = [1.0] * len(sizes) if block_weights is None else block_weights

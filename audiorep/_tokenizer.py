@@ -197,9 +197,11 @@ class PatchTokenizer(Objective):
     def _collect(self, batches: Iterator[tuple[Tensor, Tensor]], n_vectors: int) -> Tensor:
         """Return bottleneck vectors of at least `n_vectors` patches."""
         vectors: list[Tensor] = []
-        while sum(map(len, vectors)) < n_vectors:
+        n_collected = 0
+        while n_collected < n_vectors:
             patches = self._valid_patches(*next(batches))
             vectors.append(self.autoencoder.encode(patches))
+            n_collected += len(patches)
         return torch.cat(vectors)[:n_vectors]
 
     def _place_codes(self, vectors: Tensor) -> None:

@@ -1,6 +1,7 @@
 """The one training loop, and the seeding and precision that go with it."""
 
 import math
+import os
 import platform
 import shutil
 import sys
@@ -21,6 +22,16 @@ History = dict[str, list[float]]
 
 # torch's default generator belongs to the whole process, so one training at a time may use it.
 _RANDOM_LOCK = threading.RLock()
+
+
+def _renew_lock() -> None:
+    """Let a forked process fit, even when another thread was fitting as it was forked."""
+    global _RANDOM_LOCK
+    _RANDOM_LOCK = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
 
 
 @contextmanager
@@ -217,7 +228,7 @@ def train(
     Raises
     ------
     FloatingPointError
-        When the loss is NaN or infinite.
+        When the loss is NaN or infinite, or a parameter is after the last step.
     """
     parameters = [p for p in objective.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(
@@ -251,6 +262,10 @@ def train(
             history.setdefault(name, []).append(value)
         if progress is not None:
             progress(step, n_steps, values)
+    if not all(bool(p.isfinite().all()) for p in parameters):
+        raise FloatingPointError(
+            f"Weights are not finite after {n_steps} steps; lower learning_rate={learning_rate}."
+        )
     objective.eval()
     return history
 
@@ -258,8 +273,8 @@ def train(
 class ProgressLine:
     """One line on standard error that follows a training.
 
-    On a terminal the line is rewritten in place, and cut where the terminal ends; elsewhere a
-    tenth of the steps print a line.
+    On a terminal the line is rewritten in place, and cut where the terminal ends; elsewhere ten
+    steps or more print a line, evenly spread.
 
     Parameters
     ----------

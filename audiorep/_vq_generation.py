@@ -49,9 +49,7 @@ def code_log_likelihoods(
         length of clips.
     """
     results = [np.empty(codes.shape, dtype=np.float32) for codes in clips]
-    # What is further back has no effect: each block of the transformer looks back by its context,
-    # the stem by one step, and a state tells of the step after it.
-    n_past = len(module.transformer.blocks) * (module.context - 1) + 2
+    n_past = module.n_past
     # Most clips of many data sets are short, and need no long segments.
     for width in (module.context, 2 * n_past + module.context):
         is_short = width == module.context
@@ -99,8 +97,9 @@ class CodeChoice:
     def __call__(self, logits: Tensor) -> Tensor:
         """Draw one code for each row of logits of shape (batch, n_codes)."""
         if self.top_k is not None:
-            least = logits.topk(self.top_k, dim=-1).values[:, -1:]
-            logits = logits.masked_fill(logits < least, -torch.inf)
+            likeliest = logits.topk(self.top_k, dim=-1)  # of equal ones, no more than that
+            nothing = torch.full_like(logits, -torch.inf)
+            logits = nothing.scatter(-1, likeliest.indices, likeliest.values)
         # The largest of logits with Gumbel noise is a draw from their softmax. The noise is made
         # on the CPU, so that devices draw alike.
         uniform = torch.rand(logits.shape, generator=self.generator, dtype=torch.float32).clamp_min(
@@ -140,7 +139,7 @@ def generate(
     ----------
     module : VQWindowEncoder
     prompt : Tensor of shape (batch, n_prompt_steps, n_bands), int64
-        What to go on from; it may have no steps.
+        What to go on from; it may have no steps. Of a long one, the end is heard.
     n_steps : int
         Steps to add.
     choose : callable
@@ -157,7 +156,8 @@ def generate(
     for _ in range(n_steps):
         newest = steps[-1]
         if newest.shape[1]:
-            logits = module.next_codes.later_logits(hear(newest), newest[:, -1:])[:, 0]
+            state = hear(newest[:, -module.n_past :])
+            logits = module.next_codes.later_logits(state, newest[:, -1:])[:, 0]
         else:
             logits = module.next_codes.first_logits().expand(len(prompt), -1, -1)
         steps.append(_choose_step(module, logits, choose)[:, None])

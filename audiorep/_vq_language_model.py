@@ -36,9 +36,10 @@ class CodeLanguageModel(BaseAudioEstimator):
 
     @property
     def codebook_(self) -> FloatArray:
-        """The k-means centres, of shape (n_codes, bottleneck_dim)."""
+        """The k-means centres, of shape (n_codes_in_use, bottleneck_dim)."""
         check_is_fitted(self, "readout_")
-        codebook: FloatArray = self.module_.tokenizer.codebook.numpy().copy()
+        tokenizer = self.module_.tokenizer
+        codebook: FloatArray = tokenizer.codebook[tokenizer.in_use].numpy()
         return codebook
 
     # ------------------------------------------------------------------ codes
@@ -259,7 +260,7 @@ class CodeLanguageModel(BaseAudioEstimator):
         if prompt is None:
             return np.zeros((0, self.module_.n_bands), dtype=np.int64)
         if isinstance(prompt, (str, os.PathLike)):
-            return self.tokenize([prompt])[0]
+            return self._tokenize_prompt(prompt)
         array = _as_array(prompt, "prompt")
         if array.ndim != 1:
             return self._check_codes(array, "prompt")
@@ -273,7 +274,15 @@ class CodeLanguageModel(BaseAudioEstimator):
                 f"prompt has shape {array.shape}, but the codes of a clip have shape (n_steps, "
                 f"{len(array)}); pass [prompt] for a single step."
             )
-        return self.tokenize([array])[0]
+        return self._tokenize_prompt(array)
+
+    def _tokenize_prompt(self, clip: Any) -> Codes:
+        try:
+            return self.tokenize([clip])[0]
+        except (ValueError, FileNotFoundError) as error:
+            if type(error) not in (ValueError, FileNotFoundError):
+                raise
+            raise type(error)(str(error).replace("clip 0", "prompt", 1)) from error
 
     def _check_codes(self, codes: Any, name: str) -> Codes:
         """Return the codes of one clip as an array, or tell what is wrong with them."""

@@ -30,8 +30,9 @@ class VQTransformerEncoder(CodeLanguageModel, BaseAudioEncoder):
     over time of the spectrogram, the bottleneck, the maps of the convolutions that listen for the
     transformer, and its hidden states, all of it down to 60 dB below a clip's loudest value, and of
     textures of the spectrogram. Louder frames count more, and dull ones and bright ones are also
-    summed up apart. How loud a recording is as a whole does not count: ``clip`` and ``0.1 * clip``
-    have the same features and likelihoods, but for rounding.
+    summed up apart. How loud a recording is as a whole does not count, as long as it is well above
+    the quantisation noise of 16 bits: ``clip`` and ``0.1 * clip`` have the same features and
+    likelihoods, but for rounding.
 
     Hearing codes alone, the transformer is a language model of sound. Its states and the counts of
     what codes follow each other tell how likely a clip is (`score_samples`, `perplexity`), and new
@@ -54,7 +55,7 @@ class VQTransformerEncoder(CodeLanguageModel, BaseAudioEncoder):
         twice as wide.
     n_codes : int, default=256
         Size of the codebook. Counts of pairs of codes take memory that grows with its square: 2 MB
-        at 256, 470 MB at 4096.
+        at 256, 470 MB at 4096, and eight times as much for a while at the end of `fit`.
     n_bands : int, default=4
         Patches that a step is cut into along frequency; all share the codebook.
     bottleneck_dim : int, default=64
@@ -93,18 +94,20 @@ class VQTransformerEncoder(CodeLanguageModel, BaseAudioEncoder):
     ----------
     module_ : WindowEncoder
         The tokenizer, the transformer, and the counts of codes.
-    codebook_ : ndarray of shape (n_codes, bottleneck_dim)
-        The k-means centres, in the autoencoder's bottleneck.
+    codebook_ : ndarray of shape (n_codes_in_use, bottleneck_dim)
+        The k-means centres, in the autoencoder's bottleneck: `n_codes`, or as many as there were
+        different patches where these were fewer.
     readout_ : ReadOut
         What turns statistics over time into features.
     history_ : dict of str to list of float
         What training went like. One value for every step of the transformer: "loss", in nats;
         "learning_rate"; "codes_in_use" and "perplexity", of the codes of training clips that it
         was to predict up to that step (as many codes as "perplexity" says, used equally, would
-        be as uncertain). And of trainings of their own: "tokenizer_loss", the autoencoder's mean
-        squared error; "next_codes_loss", of what makes likelihoods, in nats per code. `fit` warns
-        where few codes live. Without epochs there are no diagnostics, and the other lists are
-        empty.
+        be as uncertain). The loss is the sum over three predictions: of the code heard now, the
+        next, and the one after. And of trainings of their own: "tokenizer_loss", the autoencoder's
+        mean squared error; "next_codes_loss", of what makes likelihoods, in nats per code. `fit`
+        warns where few codes live. Without epochs there are no diagnostics, and the other lists
+        are empty.
     loss_curve_ : list of float
         The transformer's loss of every step, as in `history_`.
     n_features_in_ : int

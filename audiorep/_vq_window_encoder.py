@@ -106,6 +106,15 @@ class VQWindowEncoder(WindowEncoder):
             with torch.no_grad():
                 head.get_parameter("weight").mul_(0.3)
 
+    @property
+    def n_past(self) -> int:
+        """Steps that what is said of the next one depends on; those further back have no effect.
+
+        Each block of the transformer looks back by its context, the stem by one step, and a state
+        tells of the step after it.
+        """
+        return len(self.transformer.blocks) * (self.context - 1) + 2
+
     def listen(self, log_mel: Tensor, n_valid: Tensor) -> Tensor:
         """Standardise and take the level of the window away: what features are made from."""
         return remove_level(self.scaler(log_mel, n_valid), n_valid)

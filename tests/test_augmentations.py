@@ -4,8 +4,10 @@ import math
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from audiorep.augmentations import (
+    Augmentation,
     BackgroundMixing,
     FrequencyMask,
     LogMelNoise,
@@ -126,6 +128,59 @@ def test_it_works_where_the_batch_is(kind):
 def test_printing_tells_settings_apart():
     assert repr(RandomGain(2.0)) == "RandomGain(strength=2.0)"
     assert repr(RandomResample(1.0, 0.0, 0.5)) != repr(RandomResample())
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "message"),
+    [
+        (BackgroundMixing, {"max_ratio": -1}, "max_ratio=-1 must be a number from 0 on"),
+        (BackgroundMixing, {"probability": 7}, "probability=7 must be a number from 0 to 1"),
+        (LogMelNoise, {"strength": math.nan}, "strength=nan must be"),
+        (FrequencyMask, {"max_width": -5}, "max_width=-5 must be"),
+        (TimeMask, {"max_width": "wide"}, "max_width='wide' must be a number"),
+        (RandomFloor, {"min_range": 90.0}, r"min_range=90.0 must not be above max_range=80.0"),
+        (RandomFloor, {"min_range": -1.0}, "min_range=-1.0 must be"),
+        (RandomCrop, {"min_share": 1.5}, "min_share=1.5 must be a number from 0 to 1"),
+        (RandomResample, {"max_time_stretch": -2}, "max_time_stretch=-2 must be"),
+        (RandomEqualizer, {"n_nodes": 0}, "n_nodes=0 must be a whole number from 1 on"),
+        (RandomEqualizer, {"n_nodes": 1.5}, "n_nodes=1.5 must be a whole number"),
+        (RandomEqualizer, {"tilt": -1}, "tilt=-1 must be"),
+        (RandomGain, {"strength": -1}, "strength=-1 must be"),
+        (RandomFade, {"max_depth": -1}, "max_depth=-1 must be"),
+        (ReverberantSmear, {"max_share": 2}, "max_share=2 must be"),
+        (ReverberantSmear, {"max_decay_time": -2}, "max_decay_time=-2 must be"),
+        (StyleMixing, {"max_weight": 3}, "max_weight=3 must be"),
+        (StyleMixing, {"floor": -3}, "floor=-3 must be"),
+    ],
+)
+def test_arguments_that_make_no_sense_are_refused(kind, settings, message):
+    with pytest.raises(ValueError, match=f"^{kind.__name__}: {message}"):
+        kind(**settings)
+
+
+def test_an_augmentation_that_does_nothing_is_told():
+    class Nothing(Augmentation):
+        pass
+
+    with pytest.raises(NotImplementedError, match="Nothing must define augment"):
+        Nothing()(sound())
+
+
+@pytest.mark.parametrize("kind", [RandomCrop, RandomResample])
+def test_long_clips_take_memory_in_proportion(kind):
+    """Not with the square of their length: no tensor is much larger than the clips."""
+    largest = []
+
+    class Sizes(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
+            made = function(*arguments, **(keywords or {}))
+            largest.append(made.numel() if isinstance(made, torch.Tensor) else 0)
+            return made
+
+    x = torch.randn(2, 16, 4000)
+    with Sizes():
+        kind()(x)
+    assert max(largest) <= x.numel()
 
 
 def test_shift_moves_a_tone_by_at_most_max_shift_and_spreads_over_the_range():

@@ -290,6 +290,14 @@ def test_broken_file(tmp_path):
         load_audio_folder(tmp_path, load_content=True)
 
 
+def test_a_file_that_does_not_tell_its_rate_is_left_to_the_reader(tmp_path):
+    (tmp_path / "labels.csv").write_text("file,label\na.raw,x\n")
+    (tmp_path / "a.raw").write_bytes(bytes(100))
+    assert load_audio_folder(tmp_path).sample_rate is None
+    with pytest.raises(ValueError, match=r"Could not read .*a\.raw"):
+        load_audio_folder(tmp_path, load_content=True)
+
+
 def test_links_to_folders_are_followed_but_not_round_in_circles(tmp_path):
     for name in ("real", "elsewhere"):
         (tmp_path / name).mkdir()

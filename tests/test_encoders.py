@@ -27,7 +27,7 @@ from audiorep import ContrastiveAudioEncoder, VQTransformerEncoder, _base
 from audiorep._contrastive import ConvWindowEncoder
 from audiorep._log_mels import LogMels, levelled_blocks
 from audiorep._resampling import resample_blocks
-from audiorep.augmentations import BackgroundMixing, RandomGain, TimeMask, ViewAugmentation
+from audiorep.augmentations import RandomGain, TimeMask, ViewAugmentation
 from audiorep.datasets import load_audio_folder, make_instrument_notes
 
 TINY = {
@@ -510,7 +510,7 @@ def test_augmentation_as_scikit_learn_wants_it(audio_files):
         (nn.Flatten(), ValueError, r"of \(24, 64, 96\), .*, Flatten made \(24, 6144\)"),
         ([RandomGain(), nn.Flatten(0)], ValueError, "Flatten made"),
         (nn.GRU(96, 96), ValueError, "GRU made tuple"),
-        (BackgroundMixing(max_ratio=-1), ValueError, "BackgroundMixing made NaN or infinity"),
+        (nn.Threshold(1e9, np.nan), ValueError, "Threshold made NaN or infinity"),
     ],
 )
 def test_unusable_augmentations(waveforms, augmentation, error, message):
@@ -530,8 +530,21 @@ def test_codes_and_likelihoods(waveforms):
     np.testing.assert_array_equal(encoder.score_samples(waveforms[::-1])[::-1], scores)
     assert (scores < 0).all()
     assert encoder.score(waveforms) == pytest.approx(float(scores.mean()))
+    assert encoder.codebook_.shape == (8, encoder.bottleneck_dim)
     encoder.codebook_[:] = 0
     assert np.abs(encoder.codebook_).max() > 0
+
+
+def test_a_codebook_holds_what_is_in_use():
+    encoder = clone(TINY["vq"]).fit(np.random.default_rng(0).standard_normal((2, 1)))
+    codes = np.concatenate(encoder.tokenize(np.zeros((3, 1))))
+    assert codes.max() < len(encoder.codebook_) < encoder.n_codes
+
+
+def test_loading_leaves_the_callers_random_state_alone(fitted):
+    saved, state = pickle.dumps(fitted), torch.get_rng_state()
+    pickle.loads(saved)
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_nothing_left_to_learn_from(encoder, audio_files):

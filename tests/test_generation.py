@@ -56,15 +56,18 @@ def test_training_hears_the_stated_part_of_clips_through_their_codes(encoder, p_
 class Recomputed:
     """Hears all codes from the beginning at each step: the naive twin of `Listener`."""
 
-    def __init__(self, module):
-        self.module, self.heard = module, None
+    def __init__(self, module, prompt):
+        self.module, self.heard = module, prompt
+        self.begun = not prompt.shape[1]
 
     def __call__(self, newest):
-        self.heard = newest if self.heard is None else torch.cat((self.heard, newest), dim=1)
+        if self.begun:
+            self.heard = torch.cat((self.heard, newest), dim=1)
+        self.begun = True  # what comes first is the prompt, or its end
         return self.module.code_states(self.heard)[:, -1:]
 
 
-@pytest.mark.parametrize("n_prompt", [0, 1, 15])
+@pytest.mark.parametrize("n_prompt", [0, 1, 15, 150])
 def test_a_cache_changes_no_code(encoder, n_prompt):
     prompt = np.random.default_rng(0).integers(12, size=(n_prompt, 4))
     _, codes = encoder.sample(
@@ -74,7 +77,7 @@ def test_a_cache_changes_no_code(encoder, n_prompt):
     choose = CodeChoice(1.0, None, torch.Generator().manual_seed(seed))
     module = encoder.module_
     start = torch.from_numpy(prompt).expand(3, -1, -1)
-    naive = generate(module, start, 60, choose, Recomputed(module))
+    naive = generate(module, start, 60, choose, Recomputed(module, start))
     np.testing.assert_array_equal(codes, naive.numpy())
     # They are worth comparing: it is not one code again and again.
     assert len(np.unique(codes)) > 3
@@ -163,6 +166,17 @@ def test_a_prompt_may_be_of_another_length_than_the_rows_of_fit():
     np.testing.assert_array_equal(encoder.sample(prompt=clip.tolist())[1], expected)
 
 
+def test_a_broken_prompt_is_called_so(encoder):
+    with pytest.raises(ValueError, match=r"^prompt contains NaN"):
+        encoder.sample(prompt=np.full(4000, np.nan))
+
+
+def test_of_equally_likely_codes_top_k_takes_no_more_than_asked_for():
+    choose = CodeChoice(1.0, 2, torch.Generator().manual_seed(0))
+    drawn = choose(torch.tensor([[3.0, 2.0, 2.0, 2.0, 1.0]]).repeat(500, 1))
+    assert len(drawn.unique()) == 2
+
+
 def test_top_k_draws_from_the_likeliest():
     logits = torch.tensor([[0.0, 3.0, -1.0, 2.9]]).expand(500, -1)
     choose = CodeChoice(1.0, 2, torch.Generator().manual_seed(0))
@@ -198,7 +212,7 @@ def test_codes_are_drawn_as_often_as_they_are_likely():
         ({"prompt": ["nowhere.wav"]}, ValueError, "prompt is a sequence of .*; pass one clip"),
         ({"prompt": [[[0, 1, 2, 3]], [[0, 1, 2, 3]] * 2]}, ValueError, "prompt cannot be made"),
         ({"prompt": [0, 1, 2, 3]}, ValueError, r"prompt has shape \(4,\).*pass \[prompt\]"),
-        ({"prompt": []}, ValueError, "clip 0 is empty"),
+        ({"prompt": []}, ValueError, "prompt is empty"),
     ],
 )
 def test_unusable_settings(encoder, settings, error, message):

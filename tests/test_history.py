@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from audiorep import ContrastiveAudioEncoder, VQTransformerEncoder
@@ -294,6 +296,9 @@ def test_clips_that_sound_alike_are_told_of(encoder, noise, notes):
     with pytest.warns(UserWarning, match=r"The 20 clips sound alike") as caught:
         encoder.fit(clips)
     assert len(caught) == 1
+    assert caught[0].filename == __file__
+    with pytest.warns(UserWarning, match=r"The 20 clips sound alike") as caught:
+        make_pipeline(clone(encoder), StandardScaler()).fit_transform(clips)
     assert caught[0].filename == __file__
     assert not encoder.transform(clips).any()
     encoder.fit(notes)

@@ -1,4 +1,6 @@
 import math
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -56,6 +58,27 @@ def test_nt_xent_needs_two_views_of_two_clips(shapes):
 def test_frames_must_not_leave_gaps(n_fft, hop_length, message):
     with pytest.raises(ValueError, match=message):
         LogMel(n_fft=n_fft, hop_length=hop_length)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.int16])
+def test_a_spectrogram_of_any_dtype_is_in_single_precision(dtype):
+    waveform = (100 * torch.randn(2, 4000)).to(dtype)
+    expected = LogMel()(waveform.float())
+    assert torch.equal(LogMel()(waveform), expected)
+    assert torch.equal(torch.cat(list(LogMel().stream([waveform[0]])), dim=1), expected[0])
+
+
+def test_threads_that_make_spectrograms_leave_the_callers_settings_alone():
+    before = torch.get_default_dtype(), list(warnings.filters)
+    torch.set_default_dtype(torch.float64)
+    try:
+        with ThreadPoolExecutor(4) as executor:
+            made = list(executor.map(lambda n: LogMel(n_mels=16 + n % 40).filters, range(400)))
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(before[0])
+    assert warnings.filters == before[1]
+    assert {filters.dtype for filters in made} == {torch.float32}
 
 
 @pytest.mark.parametrize("f_min", [-1.0, 8000.0])

@@ -3,7 +3,9 @@
 import math
 import os
 import pathlib
+import signal
 import threading
+import warnings
 from itertools import pairwise
 
 import pytest
@@ -110,6 +112,46 @@ def test_a_diverging_loss_is_told():
             learning_rate=0.1,
             weight_decay=0.0,
         )
+
+
+def test_weights_that_the_last_step_ruined_are_told():
+    class Edge(Objective):
+        """Has a loss that is finite, and a gradient that is not."""
+
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.zeros(3, 1))
+
+        def forward(self, x):
+            return (self.weight * x).square().sum().sqrt()
+
+    batches = forever(torch.ones(3, 1))
+    with pytest.raises(FloatingPointError, match=r"after 1 steps; lower learning_rate=0\.1"):
+        train(Edge(), batches, n_steps=1, learning_rate=0.1, weight_decay=0.0)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that fork")
+def test_a_process_that_was_forked_during_a_fit_can_fit():
+    held, done = threading.Event(), threading.Event()
+
+    def fit():
+        with seeded(0, torch.device("cpu")):
+            held.set()
+            done.wait()
+
+    thread = threading.Thread(target=fit)
+    thread.start()
+    held.wait()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of Python, for it has threads
+        child = os.fork()
+    if not child:
+        signal.alarm(20)
+        with seeded(0, torch.device("cpu")):
+            os._exit(0)
+    done.set()
+    thread.join()
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_schedule_rises_then_falls():

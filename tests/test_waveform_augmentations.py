@@ -239,6 +239,25 @@ def test_cut_offs_that_cannot_be_are_refused():
         RandomBandFilter(sample_rate=3000)
 
 
+@pytest.mark.parametrize(
+    ("kind", "settings", "message"),
+    [
+        (waveform.ColouredNoise, {"max_snr": 0.0}, "min_snr=5.0 must not be above max_snr=0.0"),
+        (waveform.ColouredNoise, {"min_tilt": 3}, "min_tilt=3 must not be above max_tilt=0.0"),
+        (waveform.RandomBandFilter, {"order": 0}, "order=0 must be a whole number from 1 on"),
+        (waveform.RandomPitchShift, {"n_fft": 3}, "n_fft=3 must be a whole number from 4 on"),
+        (waveform.RandomPitchShift, {"max_shift": -1}, "max_shift=-1 must be"),
+        (waveform.RandomPolarity, {"probability": 2}, "probability=2 must be"),
+        (waveform.RandomReverberation, {"max_share": 1.5}, "max_share=1.5 must be"),
+        (waveform.RandomReverberation, {"min_decay_time": 1}, "min_decay_time=1 must not be above"),
+        (waveform.RandomSpeed, {"max_change": -2}, "max_change=-2 must be"),
+    ],
+)
+def test_arguments_that_make_no_sense_are_refused(kind, settings, message):
+    with pytest.raises(ValueError, match=f"^{kind.__name__}: {message}"):
+        kind(**settings)
+
+
 def test_noise_hits_its_ratio_and_powers_add():
     x = noise(500, 4000).double() * torch.logspace(-4, 0, 500)[:, None]
     y = ColouredNoise(min_snr=3.0, max_snr=12.0)(x)

@@ -2,7 +2,7 @@
 
 import inspect
 import math
-from abc import abstractmethod
+from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import torch
@@ -83,9 +83,30 @@ class Augmentation(nn.Module):
         with torch.autocast(x.device.type, enabled=False):
             return self.augment(x.to(torch.promote_types(x.dtype, torch.float32))).to(x.dtype)
 
-    @abstractmethod
     def augment(self, x: Tensor) -> Tensor:
         """Alter a batch in float32 or float64, without changing `x` itself."""
+        raise NotImplementedError(f"{type(self).__name__} must define augment.")
+
+    def _check_range(
+        self, *names: str, low: float = 0.0, high: float = math.inf, kind: Any = Real
+    ) -> None:
+        """Raise a ValueError where one of these arguments is no number in a range."""
+        for name in names:
+            value = getattr(self, name)
+            if not isinstance(value, kind) or not low <= value <= high:
+                number = "a whole number" if kind is Integral else "a number"
+                limits = f"from {low:g} to {high:g}" if math.isfinite(high) else f"from {low:g} on"
+                raise ValueError(
+                    f"{type(self).__name__}: {name}={value!r} must be {number} {limits}."
+                )
+
+    def _check_order(self, lowest: str, highest: str) -> None:
+        """Raise a ValueError where one argument is above another that bounds the same range."""
+        low, high = getattr(self, lowest), getattr(self, highest)
+        if low > high:
+            raise ValueError(
+                f"{type(self).__name__}: {lowest}={low!r} must not be above {highest}={high!r}."
+            )
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "drawn"}

@@ -35,6 +35,7 @@ class FrequencyMask(Augmentation):
     def __init__(self, max_width: float = 8.0) -> None:
         super().__init__()
         self.max_width = max_width
+        self._check_range("max_width")
 
     def augment(self, x: Tensor) -> Tensor:
         """Mask log-mel power."""
@@ -63,6 +64,7 @@ class TimeMask(Augmentation):
     def __init__(self, max_width: float = 10.0) -> None:
         super().__init__()
         self.max_width = max_width
+        self._check_range("max_width")
 
     def augment(self, x: Tensor) -> Tensor:
         """Mask log-mel power."""
@@ -96,6 +98,8 @@ class RandomFloor(Augmentation):
         super().__init__()
         self.min_range = min_range
         self.max_range = max_range
+        self._check_range("min_range")
+        self._check_order("min_range", "max_range")
 
     def augment(self, x: Tensor) -> Tensor:
         """Raise quiet log-mel power."""

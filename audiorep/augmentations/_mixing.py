@@ -33,6 +33,8 @@ class BackgroundMixing(Augmentation):
         super().__init__()
         self.max_ratio = max_ratio
         self.probability = probability
+        self._check_range("max_ratio")
+        self._check_range("probability", high=1.0)
 
     def augment(self, x: Tensor) -> Tensor:
         """Mix log-mel power."""
@@ -73,6 +75,7 @@ class LogMelNoise(Augmentation):
     def __init__(self, strength: float = 0.25) -> None:
         super().__init__()
         self.strength = strength
+        self._check_range("strength")
 
     def augment(self, x: Tensor) -> Tensor:
         """Disturb log-mel power."""
@@ -118,6 +121,8 @@ class StyleMixing(Augmentation):
         self.probability = probability
         self.max_weight = max_weight
         self.floor = floor
+        self._check_range("probability", "max_weight", high=1.0)
+        self._check_range("floor")
 
     def augment(self, x: Tensor) -> Tensor:
         """Mix the styles of log-mel power."""

@@ -50,6 +50,7 @@ class RandomResample(Augmentation):
         self.max_shift = max_shift
         self.max_mel_stretch = max_mel_stretch
         self.max_time_stretch = max_time_stretch
+        self._check_range("max_shift", "max_mel_stretch", "max_time_stretch")
 
     def augment(self, x: Tensor) -> Tensor:
         """Resample log-mel power."""
@@ -59,12 +60,12 @@ class RandomResample(Augmentation):
         if self.max_shift or self.max_mel_stretch:
             bands = torch.arange(n_mels, device=x.device)
             position = (bands - shift) * mel_stretch.exp()
-            x = _interpolation(position, n_mels).transpose(1, 2) @ x
+            x = _interpolation(position, n_mels).transpose(1, 2) @ x  # few bands: one product
         limit = math.log1p(self.max_time_stretch)
         speed = uniform(x, -limit, limit)
         if self.max_time_stretch:
             frames = torch.arange(n_frames, device=x.device)
-            x = x @ _interpolation(frames * speed.exp(), n_frames)
+            x = _read(x, frames * speed.exp())
         self.drawn = torch.cat((shift, mel_stretch, speed), dim=1)[:, :, 0]
         return x
 
@@ -96,6 +97,7 @@ class RandomCrop(Augmentation):
     def __init__(self, min_share: float = 0.6) -> None:
         super().__init__()
         self.min_share = min_share
+        self._check_range("min_share", high=1.0)
 
     def augment(self, x: Tensor) -> Tensor:
         """Crop log-mel power."""
@@ -103,7 +105,15 @@ class RandomCrop(Augmentation):
         share = uniform(x, self.min_share, 1.0)
         first = uniform(x, 0.0, 1.0) * (1 - share) * (n_frames - 1)
         frames = torch.arange(n_frames, device=x.device)
-        return x @ _interpolation(first + frames * share, n_frames)
+        return _read(x, first + frames * share)
+
+
+def _read(x: Tensor, position: Tensor) -> Tensor:
+    """Read `x` at positions (batch, 1, n) along its last axis, between values by interpolation."""
+    position = position.clamp(0, x.shape[2] - 1).expand(-1, x.shape[1], -1)
+    before = position.long()
+    after = (before + 1).clamp_max(x.shape[2] - 1)
+    return torch.lerp(x.gather(2, before), x.gather(2, after), position - before)
 
 
 def _interpolation(position: Tensor, size: int) -> Tensor:

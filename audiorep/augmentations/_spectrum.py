@@ -1,5 +1,7 @@
 """What a recording chain does to a spectrum: equaliser and gain."""
 
+from numbers import Integral
+
 import torch
 from torch import Tensor, nn
 
@@ -38,6 +40,8 @@ class RandomEqualizer(Augmentation):
         self.strength = strength
         self.tilt = tilt
         self.n_nodes = n_nodes
+        self._check_range("strength", "tilt")
+        self._check_range("n_nodes", low=1, kind=Integral)
         self.n_drawn = n_nodes + 1
 
     def augment(self, x: Tensor) -> Tensor:
@@ -79,6 +83,7 @@ class RandomGain(Augmentation):
     def __init__(self, strength: float = 4.3) -> None:
         super().__init__()
         self.strength = strength
+        self._check_range("strength")
 
     def augment(self, x: Tensor) -> Tensor:
         """Amplify log-mel power."""

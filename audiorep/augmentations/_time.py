@@ -35,6 +35,7 @@ class RandomFade(Augmentation):
         super().__init__()
         self.max_width = max_width
         self.max_depth = max_depth
+        self._check_range("max_width", "max_depth")
 
     def augment(self, x: Tensor) -> Tensor:
         """Fade log-mel power."""
@@ -88,6 +89,8 @@ class ReverberantSmear(Augmentation):
         super().__init__()
         self.max_decay_time = max_decay_time
         self.max_share = max_share
+        self._check_range("max_decay_time")
+        self._check_range("max_share", high=1.0)
 
     def augment(self, x: Tensor) -> Tensor:
         """Smear log-mel power."""

@@ -11,6 +11,9 @@ import numpy.typing as npt
 import soundfile
 from sklearn.utils import Bunch
 
+# What soundfile raises: TypeError for a raw file, which does not tell its rate.
+UNREADABLE = (soundfile.LibsndfileError, RuntimeError, TypeError)
+
 SUFFIXES = frozenset(
     {
         ".aif",
@@ -87,7 +90,7 @@ def common_sample_rate(paths: Sequence[str]) -> int | None:
     for path in paths:
         try:
             rates.add(int(soundfile.info(path).samplerate))
-        except soundfile.LibsndfileError:
+        except UNREADABLE:
             continue  # whoever reads the clip decides what to do with a broken file
         if len(rates) > 1:
             return None
@@ -101,7 +104,7 @@ def read_waveforms(paths: Sequence[str]) -> tuple[npt.NDArray[np.object_], int]:
     for index, path in enumerate(paths):
         try:
             waveform, rate = soundfile.read(path, dtype="float32", always_2d=True)
-        except soundfile.LibsndfileError as error:
+        except UNREADABLE as error:
             raise ValueError(f"Could not read {path!r}: {error}") from error
         waveforms[index] = waveform.mean(axis=1)
         rates.setdefault(int(rate), path)

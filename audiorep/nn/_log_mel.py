@@ -1,16 +1,22 @@
 """Waveform to log-mel spectrogram."""
 
+import threading
 import warnings
 from collections.abc import Iterable, Iterator
+from functools import cache
 
 import torch
 from torch import Tensor, nn
 
 from audiorep._dtype import float32_by_default
 from audiorep._torchaudio import torchaudio
+from audiorep._warn import warn
 
 # Added to the power before the logarithm: far below the quantisation noise of 16-bit audio.
 POWER_FLOOR = 1e-10
+
+# Filters of warnings are those of the whole process, so one thread at a time may change them.
+_WARNINGS_LOCK = threading.Lock()
 
 
 class LogMel(nn.Module):
@@ -68,26 +74,18 @@ class LogMel(nn.Module):
         self.n_fft = n_fft
         self.hop_length = hop_length
         self.n_mels = n_mels
-        with float32_by_default(), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "At least one mel filterbank")  # said below
-            filters = torchaudio.functional.melscale_fbanks(
-                n_freqs=n_fft // 2 + 1,
-                f_min=f_min,
-                f_max=f_max,
-                n_mels=n_mels,
-                sample_rate=sample_rate,
-            )
-            window = torch.hann_window(n_fft)
+        with _WARNINGS_LOCK:
+            filters = _mel_filters(sample_rate, n_fft, n_mels, f_min, f_max)
+        window = torch.hann_window(n_fft, dtype=torch.float32)
         n_deaf = int((filters.amax(0) == 0).sum())
         if n_deaf:
-            warnings.warn(
+            warn(
                 f"{n_deaf} of n_mels={n_mels} mel bands hear nothing, for they are narrower than "
                 f"the {sample_rate / n_fft:.0f} Hz from one frequency to the next; take "
-                f"n_fft={2 * n_fft} or more, or fewer bands.",
-                stacklevel=2,
+                f"n_fft={2 * n_fft} or more, or fewer bands."
             )
         self.register_buffer("window", window, persistent=False)
-        self.register_buffer("filters", filters, persistent=False)
+        self.register_buffer("filters", filters.clone().to(window.device), persistent=False)
 
     def forward(self, waveform: Tensor) -> Tensor:
         """Turn waveforms into log-mel power.
@@ -95,6 +93,7 @@ class LogMel(nn.Module):
         Parameters
         ----------
         waveform : Tensor of shape (..., n_timesteps)
+            Of any dtype of real numbers; computed in float32, or what the module was cast to.
 
         Returns
         -------
@@ -102,7 +101,7 @@ class LogMel(nn.Module):
             Natural logarithm of power; ``n_frames = n_timesteps // hop_length + 1``.
         """
         half = self.n_fft // 2
-        return self._frames(nn.functional.pad(waveform, (half, half)))
+        return self._frames(nn.functional.pad(waveform.to(self.window.dtype), (half, half)))
 
     def stream(self, blocks: Iterable[Tensor]) -> Iterator[Tensor]:
         """Turn a waveform that comes in blocks into blocks of log-mel power.
@@ -119,7 +118,7 @@ class LogMel(nn.Module):
         """
         half = self.window.new_zeros(self.n_fft // 2)
         rest, held = half, None
-        for block in blocks:
+        for block in (block.to(self.window.dtype) for block in blocks):
             if held is not None:
                 rest = torch.cat((rest, held))
                 n_frames = (len(rest) - self.n_fft) // self.hop_length + 1
@@ -147,3 +146,18 @@ class LogMel(nn.Module):
         with torch.autocast(power.device.type, enabled=False):  # half precision would overflow
             mel = torch.matmul(power.transpose(-1, -2), self.filters).transpose(-1, -2)
         return torch.log(mel + POWER_FLOOR)
+
+
+@cache
+def _mel_filters(sample_rate: int, n_fft: int, n_mels: int, f_min: float, f_max: float) -> Tensor:
+    """Return the weights of frequencies in mel bands, (n_fft / 2 + 1, n_mels), float32."""
+    with torch.device("cpu"), float32_by_default(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "At least one mel filterbank")  # `LogMel` says it itself
+        filters: Tensor = torchaudio.functional.melscale_fbanks(
+            n_freqs=n_fft // 2 + 1,
+            f_min=f_min,
+            f_max=f_max,
+            n_mels=n_mels,
+            sample_rate=sample_rate,
+        )
+    return filters.float()

@@ -1,6 +1,7 @@
 """What stands between a sound and its recording: wiring, bandwidth, a room."""
 
 import math
+from numbers import Integral
 
 import torch
 from torch import Tensor
@@ -34,6 +35,7 @@ class RandomPolarity(WaveformAugmentation):
     def __init__(self, probability: float = 0.5) -> None:
         super().__init__()
         self.probability = probability
+        self._check_range("probability", high=1.0)
 
     def augment(self, x: Tensor) -> Tensor:
         """Invert waveforms."""
@@ -84,6 +86,7 @@ class RandomBandFilter(WaveformAugmentation):
         self.max_low_cut = max_low_cut
         self.min_high_cut = min_high_cut
         self.order = order
+        self._check_range("order", low=1, kind=Integral)
 
     def augment(self, x: Tensor) -> Tensor:
         """Filter waveforms."""
@@ -145,6 +148,10 @@ class RandomReverberation(WaveformAugmentation):
         self.min_decay_time = min_decay_time
         self.max_decay_time = max_decay_time
         self.max_share = max_share
+        self._check_range("sample_rate", low=1)
+        self._check_range("min_decay_time")
+        self._check_order("min_decay_time", "max_decay_time")
+        self._check_range("max_share", high=1.0)
 
     def augment(self, x: Tensor) -> Tensor:
         """Convolve waveforms."""

@@ -47,6 +47,8 @@ class ColouredNoise(WaveformAugmentation):
         self.max_snr = max_snr
         self.min_tilt = min_tilt
         self.max_tilt = max_tilt
+        self._check_order("min_snr", "max_snr")
+        self._check_order("min_tilt", "max_tilt")
 
     def augment(self, x: Tensor) -> Tensor:
         """Add noise to waveforms."""

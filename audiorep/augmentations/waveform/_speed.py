@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from numbers import Integral
 
 import torch
 from torch import Tensor
@@ -38,6 +39,7 @@ class RandomSpeed(WaveformAugmentation):
     def __init__(self, max_change: float = 0.1) -> None:
         super().__init__()
         self.max_change = max_change
+        self._check_range("max_change")
 
     def augment(self, x: Tensor) -> Tensor:
         """Resample waveforms."""
@@ -84,6 +86,8 @@ class RandomPitchShift(WaveformAugmentation):
         super().__init__()
         self.max_shift = max_shift
         self.n_fft = n_fft
+        self._check_range("max_shift")
+        self._check_range("n_fft", low=4, kind=Integral)
 
     def augment(self, x: Tensor) -> Tensor:
         """Shift waveforms."""
