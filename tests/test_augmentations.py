@@ -139,6 +139,7 @@ def test_printing_tells_settings_apart():
         (FrequencyMask, {"max_width": -5}, "max_width=-5 must be"),
         (TimeMask, {"max_width": "wide"}, "max_width='wide' must be a number"),
         (RandomFloor, {"min_range": 90.0}, r"min_range=90.0 must not be above max_range=80.0"),
+        (RandomFloor, {"max_range": math.nan}, "min_range=40.0 must not be above max_range=nan"),
         (RandomFloor, {"min_range": -1.0}, "min_range=-1.0 must be"),
         (RandomCrop, {"min_share": 1.5}, "min_share=1.5 must be a number from 0 to 1"),
         (RandomResample, {"max_time_stretch": -2}, "max_time_stretch=-2 must be"),
@@ -158,12 +159,12 @@ def test_arguments_that_make_no_sense_are_refused(kind, settings, message):
         kind(**settings)
 
 
-def test_an_augmentation_that_does_nothing_is_told():
+def test_an_augmentation_that_does_nothing_cannot_be_made():
     class Nothing(Augmentation):
         pass
 
-    with pytest.raises(NotImplementedError, match="Nothing must define augment"):
-        Nothing()(sound())
+    with pytest.raises(TypeError, match=r"abstract class Nothing .*augment"):
+        Nothing()
 
 
 @pytest.mark.parametrize("kind", [RandomCrop, RandomResample])

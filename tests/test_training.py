@@ -147,8 +147,11 @@ def test_a_process_that_was_forked_during_a_fit_can_fit():
         child = os.fork()
     if not child:
         signal.alarm(20)
-        with seeded(0, torch.device("cpu")):
-            os._exit(0)
+        try:
+            with seeded(0, torch.device("cpu")):
+                os._exit(0)
+        finally:  # after an error: the child must not go on with the tests
+            os._exit(1)
     done.set()
     thread.join()
     assert os.waitpid(child, 0)[1] == 0

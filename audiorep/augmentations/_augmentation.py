@@ -2,6 +2,7 @@
 
 import inspect
 import math
+from abc import ABC, abstractmethod
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 DECIBEL = math.log(10.0) / 10.0  # one decibel of power, in natural logarithm
 
 
-class Augmentation(nn.Module):
+class Augmentation(nn.Module, ABC):
     """Base class of the augmentations: nothing happens in ``eval()``, the dtype is kept.
 
     A subclass stores the arguments of its constructor under their own names, and draws for every
@@ -83,9 +84,9 @@ class Augmentation(nn.Module):
         with torch.autocast(x.device.type, enabled=False):
             return self.augment(x.to(torch.promote_types(x.dtype, torch.float32))).to(x.dtype)
 
+    @abstractmethod
     def augment(self, x: Tensor) -> Tensor:
         """Alter a batch in float32 or float64, without changing `x` itself."""
-        raise NotImplementedError(f"{type(self).__name__} must define augment.")
 
     def _check_range(
         self, *names: str, low: float = 0.0, high: float = math.inf, kind: Any = Real
@@ -103,7 +104,7 @@ class Augmentation(nn.Module):
     def _check_order(self, lowest: str, highest: str) -> None:
         """Raise a ValueError where one argument is above another that bounds the same range."""
         low, high = getattr(self, lowest), getattr(self, highest)
-        if low > high:
+        if not low <= high:  # NaN neither
             raise ValueError(
                 f"{type(self).__name__}: {lowest}={low!r} must not be above {highest}={high!r}."
             )

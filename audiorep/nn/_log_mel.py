@@ -85,6 +85,7 @@ class LogMel(nn.Module):
                 f"n_fft={2 * n_fft} or more, or fewer bands."
             )
         self.register_buffer("window", window, persistent=False)
+        # A copy, for others are made of the same.
         self.register_buffer("filters", filters.clone().to(window.device), persistent=False)
 
     def forward(self, waveform: Tensor) -> Tensor:

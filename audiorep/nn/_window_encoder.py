@@ -1,9 +1,11 @@
 """What an encoder trains: a module that turns windows of log-mel power into feature maps."""
 
+from abc import ABC, abstractmethod
+
 from torch import Tensor, nn
 
 
-class WindowEncoder(nn.Module):
+class WindowEncoder(nn.Module, ABC):
     """Base class of the modules behind the encoders.
 
     Parameters
@@ -25,6 +27,7 @@ class WindowEncoder(nn.Module):
         self.grid = grid
         self.banded_map = banded_map
 
+    @abstractmethod
     def centres(self, n_positions: int) -> Tensor:
         """Return where the positions of a feature map are in a window of `n_frames`.
 
@@ -38,8 +41,8 @@ class WindowEncoder(nn.Module):
         Tensor of shape (n_positions,)
             The frames that the positions are centred on.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def feature_maps(self, log_mel: Tensor, n_valid: Tensor) -> list[Tensor]:
         """Return feature maps, from shallow to deep.
 
@@ -55,4 +58,3 @@ class WindowEncoder(nn.Module):
         list of Tensor of shape (batch, n_channels, n_positions)
             float32; `centres` tells where the positions are.
         """
-        raise NotImplementedError
