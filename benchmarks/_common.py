@@ -119,10 +119,10 @@ def _git(*arguments: str) -> str:
 # ---------------------------------------------------------------------- stored results
 
 
-def stored(results: Path) -> dict[str, Rows]:
+def stored(results: Path, names: Iterable[str] = DATA_SETS) -> dict[str, Rows]:
     """Return the records of each set and row: of the last settings and machine only."""
     found: dict[str, Rows] = {}
-    for name in DATA_SETS:
+    for name in names:
         rows: Rows = {}
         for record in ResultStore(results / f"{name}.jsonl").read():
             rows.setdefault(record["encoder"], []).append(record)

@@ -49,6 +49,7 @@ TABLES = (
     "fit_time",
     "label_efficiency",
     "linear_evaluation",
+    "other_labels",
     "peers",
     "sampling",
     "throughput",
