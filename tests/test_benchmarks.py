@@ -39,6 +39,11 @@ def benchmark():
 
 
 @pytest.fixture(scope="module")
+def other_labels():
+    return script("other_labels")
+
+
+@pytest.fixture(scope="module")
 def few_labels():
     return script("label_efficiency")
 
@@ -204,6 +209,49 @@ def test_a_linear_evaluation_is_stored_and_goes_on(benchmark, folder, tmp_path, 
     assert after.startswith(before)
     assert len(after.splitlines()) == 2 * 5
     assert str(folder) not in after
+
+
+def test_halves_are_held_out_in_turn(other_labels):
+    held_out = np.array(["c", "a", "b", "a", "d", "c"])
+    first, second = other_labels.halves(held_out).values()
+    assert set(held_out[first[1]]) == {"a", "c"}
+    assert set(held_out[second[1]]) == {"b", "d"}
+    for train, test in (first, second):
+        assert sorted([*train, *test]) == list(range(6))
+
+
+def test_both_halves_of_instruments_have_every_family(other_labels):
+    columns = {
+        "family": np.array(["brass", "bowed", "brass", "bowed", "brass"]),
+        "label": np.array(["horn", "cello", "tuba", "violin", "trombone"]),
+    }
+    held_out = other_labels.TASKS["family"].held_out(columns)
+    for train, test in other_labels.halves(held_out).values():
+        assert set(columns["family"][train]) == set(columns["family"][test]) == {"brass", "bowed"}
+        assert not set(columns["label"][train]) & set(columns["label"][test])
+
+
+def test_other_labels_are_stored_and_go_on(other_labels, folder, tmp_path, monkeypatch, capsys):
+    """Here who speaks is told apart on words that were not heard."""
+    results = tmp_path / "results"
+    monkeypatch.setattr(other_labels, "RESULTS", results)
+    (folder / "esc10").rename(folder / "fsdd")
+    path = folder / "fsdd" / "labels.csv"
+    rows = [line.split(",") for line in path.read_text().splitlines()[1:]]
+    lines = [f"{file},{i % 4},s{i % 3},1" for i, (file, *_) in enumerate(rows)]
+    path.write_text("\n".join(["file,label,group,split", *lines]) + "\n")
+    command = ["--data", str(folder), "--tasks", "speaker", "--encoders"]
+    assert other_labels.main([*command, "log-mel statistics,MFCC statistics"]) == 0
+    assert other_labels.main([*command, "log-mel statistics,MFCC statistics"]) == 0
+    assert "log-mel statistics" in capsys.readouterr().out
+    found = [json.loads(line) for line in (results / "speaker.jsonl").read_text().splitlines()]
+    assert len(found) == 3 * 2  # with chance; a second run has nothing to do
+    assert {record["fold"] for record in found} == {"first half", "second half"}
+    assert {record["n_classes"] for record in found} == {3}
+    assert {record["n_train"] for record in found} == {20}
+    table = other_labels.render(results)
+    assert "| chance | 33.3 ± 0.0 |" in table
+    assert "| UAR, in percent | FSDD: who of 6 speaks |" in table
 
 
 def test_label_efficiency_is_stored_and_goes_on(few_labels, folder, tmp_path, monkeypatch, capsys):
