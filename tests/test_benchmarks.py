@@ -254,6 +254,19 @@ def test_other_labels_are_stored_and_go_on(other_labels, folder, tmp_path, monke
     assert "| UAR, in percent | FSDD: who of 6 speaks |" in table
 
 
+def test_a_control_that_is_ahead_is_told(other_labels):
+    def found(**scores):
+        return {"speaker": {row: [record(row, "first half", 0, x)] for row, x in scores.items()}}
+
+    learned = {"contrastive": 0.7, "VQ-transformer": 0.8}
+    ahead = found(**learned, supervised=0.9)
+    assert other_labels._ahead(ahead) == (
+        "Ahead of every encoder: supervised (FSDD: who of 6 speaks)."
+    )
+    level = found(**learned, supervised=0.8)
+    assert other_labels._ahead(level) == "Ahead of every encoder: none of the controls."
+
+
 def test_label_efficiency_is_stored_and_goes_on(few_labels, folder, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(few_labels, "RESULTS", tmp_path / "results")
     call = ["--data", str(folder), "--sets", "esc10", "--encoders", "log-mel statistics"]
