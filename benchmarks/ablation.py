@@ -93,14 +93,12 @@ def render(results: Path = RESULTS) -> str:
     if not found:
         return NOTHING_STORED
     titles = [f"{DATA_SETS[name].title}, {metric_name(name)}" for name in found]
-    lines: list[str] = []
-    for of_commit in _by_commit(found, results):
-        if lines:
-            lines += ["", "Of an earlier commit, beside the defaults as they were then:", ""]
-        lines += head(["", *titles, "mean, less that of the defaults"])
-        for group in groups():
-            lines += _lines(of_commit, list(group))
-    records = [r for rows in found.values() for row in rows.values() for r in row]
+    lines = head(["", *titles, "mean, less that of the defaults"])
+    records: list[Record] = []
+    for group in map(list, groups()):
+        shown = {name: _of_one_commit(rows, group) for name, rows in found.items()}
+        lines += _lines(shown, group)
+        records += [r for rows in shown.values() for row in rows.values() for r in row]
     folds = sorted({record["fold"] for record in records})
     seeds = sorted({r["seed"] for r in records if r["encoder"] != CHANCE})
     remarks = (
@@ -127,33 +125,17 @@ def _lines(found: dict[str, Rows], group: list[str]) -> list[str]:
     return lines
 
 
-def _by_commit(found: dict[str, Rows], results: Path) -> list[dict[str, Rows]]:
-    """Part results by the commit that they are of, newest first.
+def _of_one_commit(rows: Rows, group: list[str]) -> Rows:
+    """Return the rows of a group that are of the commit of its defaults, the first row.
 
-    The defaults of a commit stand beside its rows, even where newer ones replaced them.
+    Others are left out until they are run again, for code may have changed between the two.
     """
-    every = {name: ResultStore(results / f"{name}.jsonl").read() for name in found}
-    behind: dict[str, int] = {}  # by how many records, in the set that has most of others since
-    for of_set in every.values():
-        last = {_commit(record): i for i, record in enumerate(of_set)}
-        for commit_, i in last.items():
-            behind[commit_] = max(behind.get(commit_, 0), len(of_set) - i)
-    parts = []
-    for commit_ in sorted(behind, key=lambda name: behind[name]):
-        part: dict[str, Rows] = {name: {} for name in found}
-        for group in map(list, groups()):
-            for name, rows in found.items():
-                of_commit = {
-                    row: [r for r in rows.get(row, []) if _commit(r) == commit_] for row in group
-                }
-                if any(of_commit.values()) and not of_commit[group[0]]:
-                    old = [r for r in every[name] if r["encoder"] == group[0]]
-                    same = {(r["fold"], r["seed"]): r for r in old if _commit(r) == commit_}
-                    of_commit[group[0]] = list(same.values())
-                part[name].update({row: of for row, of in of_commit.items() if of})
-        if any(part.values()):
-            parts.append(part)
-    return parts
+    of_group = {row: rows[row] for row in group if row in rows}
+    if group[0] not in rows:
+        return of_group
+    commits = {_commit(record) for record in rows[group[0]]}
+    alike = {row: [r for r in some if _commit(r) in commits] for row, some in of_group.items()}
+    return {row: some for row, some in alike.items() if some}
 
 
 def _commit(record: Record) -> str:

@@ -491,14 +491,10 @@ def test_rows_are_compared_with_the_defaults_of_their_commit(ablation, tmp_path)
     new = ablation.ResultStore(tmp_path / "esc10.jsonl", notes={"commit": "def"})
     new.append(record("contrastive", "2", 0, 0.9))
     new.append(record("random weights", "2", 0, 0.6))
-    newer, older = ablation.render(tmp_path).split("Of an earlier commit, beside the defaults")
-    assert "| **contrastive**, defaults | 90.0 |  |" in newer
-    assert "| random weights | 60.0 | -30.0 |" in newer
-    assert "crops only" not in newer
-    assert "| **contrastive**, defaults | 80.0 |  |" in older
-    assert "| crops only | 75.0 | -5.0 |" in older
-    assert "random weights" not in older
-    assert "commit def and abc." in older
+    table = ablation.render(tmp_path)
+    assert "| **contrastive**, defaults | 90.0 |  |" in table
+    assert "| random weights | 60.0 | -30.0 |" in table
+    assert "crops only" not in table  # until it is run again
 
 
 def test_differences_are_means_over_sets_of_the_folds_that_both_have(ablation):
