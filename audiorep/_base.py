@@ -3,7 +3,7 @@
 import sys
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from numbers import Integral, Real
 from typing import Any, ClassVar, NamedTuple, Self
@@ -32,6 +32,9 @@ from audiorep._warn import warn
 from audiorep.nn import LogMel, WindowEncoder
 
 _FORMAT_VERSION = 8
+# Clips whose statistics the read-out is fitted on: those of many more would fill the memory, some
+# 0.1 MB each, and hardly change it.
+_MOST_FOR_READOUT = 4096
 
 
 class TrainingSet(NamedTuple):
@@ -308,11 +311,16 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseAu
             The same as ``fit(X).transform(X)``.
         """
         with self._unchanged_by_failure(), undisturbed():
-            pooled = self._fit(X, every_clip=True)
-        return self.readout_.transform(pooled.rows)
+            sources, pooled, device = self._fit(X, every_clip=True)
+            if len(pooled.rows) == len(sources):
+                return self.readout_.transform(pooled.rows)
+            return self._features(sources, device)
 
-    def _fit(self, X: Any, every_clip: bool = False) -> Pooled:
-        """Fit, and return the pooled features of the clips that were used."""
+    def _fit(self, X: Any, every_clip: bool = False) -> tuple[list[Source], Pooled, torch.device]:
+        """Fit; return the clips that were used, statistics that the read-out saw, and the device.
+
+        The read-out sees all clips, or as many as it may, evenly spread.
+        """
         training_set = self._read_training_set(self._check_fit(X), every_clip)
         module_settings = self._settings()
         module, history = self._trained(training_set, module_settings, self._train)
@@ -320,7 +328,9 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseAu
         sources = [
             Source(int(n_frames), log_mels.blocks(i)) for i, n_frames in enumerate(log_mels.lengths)
         ]
-        pooled = pool_clips(module, sources, training_set.device, self._n_parts)
+        n_seen = min(len(sources), _MOST_FOR_READOUT)
+        seen = [sources[i] for i in np.linspace(0, len(sources) - 1, n_seen).astype(int)]
+        pooled = pool_clips(module, seen, training_set.device, self._n_parts)
         if not np.isfinite(pooled.rows).all():
             raise FloatingPointError(
                 "The features of the training clips are not finite; lower "
@@ -332,7 +342,7 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseAu
         self.module_, self.readout_ = module, self._make_readout().fit(*pooled)
         if self.readout_.all_alike:
             warn_of_equal_clips(count_sounds(log_mels.lengths))
-        return pooled
+        return sources, pooled, training_set.device
 
     # ------------------------------------------------------------------ transform
 
@@ -354,10 +364,11 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseAu
         ndarray of shape (n_clips, n_features_out)
             float32, in 512 columns, or one fewer than there were clips to fit where these were
             fewer: principal axes, those along which clips differ most first. Rows are standardised
-            with the statistics of the clips that were fitted, and scaled to one length, so that
-            ``LogisticRegression()`` does well with its defaults; a clip that is next to their mean
-            has a shorter row. A clip's row depends on that clip alone, and not on how loud it is as
-            a whole; on a GPU, its last digits may depend on what is beside it.
+            with the statistics of the clips that were fitted (4096 at most, evenly spread), and
+            scaled to one length, so that ``LogisticRegression()`` does well with its defaults; a
+            clip that is next to their mean has a shorter row. A clip's row depends on that clip
+            alone, and not on how loud it is as a whole; on a GPU, its last digits may depend on
+            what is beside it.
 
         Raises
         ------
@@ -368,10 +379,13 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseAu
             When a file does not exist.
         """
         check_is_fitted(self, "readout_")
-        device = resolve_device(self.device)
+        return self._features(self._sources(X), resolve_device(self.device))
+
+    def _features(self, sources: Iterable[Source], device: torch.device) -> FloatArray:
+        """Return the features of clips; statistics are let go, group by group."""
         groups = pool_groups(
             self.module_,
-            self._sources(X),
+            sources,
             device,
             self._n_parts,
             lambda pooled: self.readout_.transform(pooled.rows),

@@ -222,6 +222,30 @@ def test_fit_transform_is_fit_then_transform_where_a_header_claims_too_much(
     np.testing.assert_array_equal(encoder.fit_transform(paths), expected)
 
 
+def test_the_readout_is_fitted_on_some_of_many_clips(encoder, audio_files, monkeypatch):
+    """Statistics of all would fill the memory; every clip has its row all the same."""
+    n_pooled = []
+    pool_clips = _base.pool_clips
+
+    def counted(module, sources, *rest):
+        n_pooled.append(len(sources))
+        return pool_clips(module, sources, *rest)
+
+    of_all = clone(encoder).fit(audio_files)
+    monkeypatch.setattr(_base, "_MOST_FOR_READOUT", 5)
+    monkeypatch.setattr(_base, "pool_clips", counted)
+    expected = encoder.fit(audio_files).transform(audio_files)
+    assert expected.shape == (len(audio_files), 4)
+    assert len(audio_files) > 5
+    np.testing.assert_array_equal(clone(encoder).fit_transform(audio_files), expected)
+    assert n_pooled == [5, 5]
+    # What is learned by training is of all.
+    for name, weights in of_all.module_.state_dict().items():
+        torch.testing.assert_close(encoder.module_.state_dict()[name], weights, rtol=0, atol=0)
+    seen = [audio_files[i] for i in np.linspace(0, len(audio_files) - 1, 5).astype(int)]
+    assert np.abs(encoder.transform(seen).mean(0)).max() < np.abs(expected.mean(0)).max()
+
+
 def test_same_seed_same_bits(encoder, waveforms):
     first = clone(encoder).set_params(random_state=3).fit_transform(waveforms)
     again = clone(encoder).set_params(random_state=3).fit_transform(waveforms)
