@@ -637,9 +637,14 @@ def test_auto_takes_groups_when_there_are_no_folds():
         "bob",
         "cyd",
     ]
-    assert len(protocol_splits(bunch())) == 5
-    assert len(protocol_splits(bunch(split=["test"] * 12))) == 5
-    assert len(protocol_splits(bunch(groups=np.arange(12)), "groups", n_folds=3)) == 3
+    assert list(protocol_splits(bunch(groups=np.arange(12)), "groups", n_folds=2)) == ["1", "2"]
+
+
+@pytest.mark.parametrize("columns", [{}, {"split": ["test"] * 12}])
+def test_random_folds_are_called_random(columns):
+    splits = protocol_splits(bunch(**columns), n_folds=3)
+    assert list(splits) == ["random 1", "random 2", "random 3"]
+    assert sorted(np.concatenate([test for _, test in splits.values()])) == list(range(12))
 
 
 def test_the_official_split_is_taken_as_it_is():

@@ -49,8 +49,8 @@ def protocol_splits(data: Any, protocol: str = "auto", *, n_folds: int = _N_FOLD
     Returns
     -------
     dict of str to (train, test)
-        For each fold, named after what is held out, the indices of its clips. Its values serve
-        as `cv` in scikit-learn.
+        For each fold, named after what is held out ("random 1", ..., where nothing tells), the
+        indices of its clips. Its values serve as `cv` in scikit-learn.
 
     Raises
     ------
@@ -84,7 +84,7 @@ def protocol_splits(data: Any, protocol: str = "auto", *, n_folds: int = _N_FOLD
             if most < 2:
                 raise ValueError("No class has two clips, so none can be held out.")
             random = StratifiedKFold(min(n_folds, most), shuffle=True, random_state=0)
-            return _numbered(random.split(np.zeros(len(y)), y))
+            return _numbered(random.split(np.zeros(len(y)), y), "random ")
     if protocol == "groups":
         if groups is None:
             raise ValueError(
@@ -195,5 +195,6 @@ def _held_out(values: npt.NDArray[Any]) -> Splits:
     return {str(values[test[0]]): (train, test) for train, test in folds}
 
 
-def _numbered(folds: Iterable[tuple[Indices, Indices]]) -> Splits:
-    return {str(i): (np.asarray(a), np.asarray(b)) for i, (a, b) in enumerate(folds, start=1)}
+def _numbered(folds: Iterable[tuple[Indices, Indices]], kind: str = "") -> Splits:
+    numbered = enumerate(folds, start=1)
+    return {f"{kind}{i}": (np.asarray(a), np.asarray(b)) for i, (a, b) in numbered}
