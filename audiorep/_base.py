@@ -32,8 +32,8 @@ from audiorep._warn import warn
 from audiorep.nn import LogMel, WindowEncoder
 
 _FORMAT_VERSION = 8
-# Clips whose statistics the read-out is fitted on: those of many more would fill the memory, some
-# 0.1 MB each, and hardly change it.
+# Clips whose statistics the read-out is fitted on (its axes, on half as many): those of many more
+# would fill the memory, some 0.1 MB each, and hardly change it.
 _MOST_FOR_READOUT = 4096
 
 
@@ -311,13 +311,13 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseAu
             The same as ``fit(X).transform(X)``.
         """
         with self._unchanged_by_failure(), undisturbed():
-            sources, pooled, device = self._fit(X, every_clip=True)
+            sources, pooled = self._fit(X, every_clip=True)
             if len(pooled.rows) == len(sources):
                 return self.readout_.transform(pooled.rows)
-            return self._features(sources, device)
+            return self._features(sources)
 
-    def _fit(self, X: Any, every_clip: bool = False) -> tuple[list[Source], Pooled, torch.device]:
-        """Fit; return the clips that were used, statistics that the read-out saw, and the device.
+    def _fit(self, X: Any, every_clip: bool = False) -> tuple[list[Source], Pooled]:
+        """Fit; return the clips that were used, and the statistics that the read-out saw.
 
         The read-out sees all clips, or as many as it may, evenly spread.
         """
@@ -342,7 +342,7 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseAu
         self.module_, self.readout_ = module, self._make_readout().fit(*pooled)
         if self.readout_.all_alike:
             warn_of_equal_clips(count_sounds(log_mels.lengths))
-        return sources, pooled, training_set.device
+        return sources, pooled
 
     # ------------------------------------------------------------------ transform
 
@@ -379,14 +379,14 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseAu
             When a file does not exist.
         """
         check_is_fitted(self, "readout_")
-        return self._features(self._sources(X), resolve_device(self.device))
+        return self._features(self._sources(X))
 
-    def _features(self, sources: Iterable[Source], device: torch.device) -> FloatArray:
+    def _features(self, sources: Iterable[Source]) -> FloatArray:
         """Return the features of clips; statistics are let go, group by group."""
         groups = pool_groups(
             self.module_,
             sources,
-            device,
+            resolve_device(self.device),
             self._n_parts,
             lambda pooled: self.readout_.transform(pooled.rows),
         )

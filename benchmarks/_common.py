@@ -58,14 +58,18 @@ DATA_SETS = {
 # ---------------------------------------------------------------------- running
 
 
-def parser(description: str | None, sets: Sequence[str] = tuple(DATA_SETS)) -> Any:
+def parser(
+    description: str | None,
+    sets: Sequence[str] = tuple(DATA_SETS),
+    choices: Iterable[str] = DATA_SETS,
+) -> Any:
     """Return a command line with the options of every benchmark; `sets` are run by default."""
     made = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = made.add_argument
     add("--data", type=Path, default=ROOT.parent / "shared" / "data", help="folder of the sets")
-    add("--sets", nargs="+", choices=list(DATA_SETS), default=list(sets), metavar="SET")
+    add("--sets", nargs="+", choices=list(choices), default=list(sets), metavar="SET")
     add("--encoders", metavar="NAME,NAME", help="rows of the table, parted by commas")
     add("--folds", nargs="+", metavar="FOLD", help="named after what is held out; default: all")
     add("--seeds", type=int, default=1, help="seeds 0 to N - 1 (default: 1)")

@@ -16,6 +16,7 @@ import soundfile
 import torch
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
+from sklearn.utils import Bunch
 
 from audiorep import ContrastiveAudioEncoder, VQTransformerEncoder
 from audiorep._log_mels import LogMels
@@ -221,12 +222,18 @@ def test_halves_are_held_out_in_turn(other_labels):
 
 
 def test_both_halves_of_instruments_have_every_family(other_labels):
-    columns = {
-        "family": np.array(["brass", "bowed", "brass", "bowed", "brass"]),
-        "label": np.array(["horn", "cello", "tuba", "violin", "trombone"]),
-    }
-    held_out = other_labels.TASKS["family"].held_out(columns)
-    for train, test in other_labels.halves(held_out).values():
+    data = Bunch(
+        target=np.array([1, 0, 4, 3, 2]),
+        target_names=["cello", "horn", "trombone", "violin", "tuba"],
+        groups=None,
+        metadata={
+            "family": np.array(["brass", "bowed", "brass", "bowed", "brass"]),
+            "midi": np.array(["60", "61", "72", "47", "59"]),
+        },
+    )
+    columns = other_labels.columns_of(data)
+    assert columns["note"].tolist() == [0, 1, 0, 11, 11]
+    for train, test in other_labels.halves(columns["instrument"]).values():
         assert set(columns["family"][train]) == set(columns["family"][test]) == {"brass", "bowed"}
         assert not set(columns["label"][train]) & set(columns["label"][test])
 
@@ -240,10 +247,13 @@ def test_other_labels_are_stored_and_go_on(other_labels, folder, tmp_path, monke
     rows = [line.split(",") for line in path.read_text().splitlines()[1:]]
     lines = [f"{file},{i % 4},s{i % 3},1" for i, (file, *_) in enumerate(rows)]
     path.write_text("\n".join(["file,label,group,split", *lines]) + "\n")
-    command = ["--data", str(folder), "--tasks", "speaker", "--encoders"]
+    command = ["--data", str(folder), "--sets", "speaker", "--encoders"]
     assert other_labels.main([*command, "log-mel statistics,MFCC statistics"]) == 0
     assert other_labels.main([*command, "log-mel statistics,MFCC statistics"]) == 0
-    assert "log-mel statistics" in capsys.readouterr().out
+    assert other_labels.main([*command, "log-mel statistics", "--folds", "9"]) == 0
+    shown = capsys.readouterr()
+    assert "log-mel statistics" in shown.out
+    assert "speaker: none of the folds 9" in shown.err
     found = [json.loads(line) for line in (results / "speaker.jsonl").read_text().splitlines()]
     assert len(found) == 3 * 2  # with chance; a second run has nothing to do
     assert {record["fold"] for record in found} == {"first half", "second half"}
@@ -251,7 +261,22 @@ def test_other_labels_are_stored_and_go_on(other_labels, folder, tmp_path, monke
     assert {record["n_train"] for record in found} == {20}
     table = other_labels.render(results)
     assert "| chance | 33.3 ± 0.0 |" in table
+    assert "half of the digits, no seed." in table
     assert "| UAR, in percent | FSDD: who of 6 speaks |" in table
+
+
+def test_both_beside_each_other_come_with_the_two(other_labels, monkeypatch):
+    unions = []
+    columns = {"label": np.array(["0", "1"] * 2), "group": np.array(["s1", "s1", "s2", "s2"])}
+    monkeypatch.setattr(other_labels, "columns_of", lambda data: columns)
+    monkeypatch.setattr(
+        other_labels, "linear_evaluation", lambda *_, **kwargs: unions.append(kwargs["unions"])
+    )
+    monkeypatch.setattr(other_labels, "load_audio_folder", lambda folder: Bunch(data=[]))
+    for names in ("contrastive", "contrastive, log-mel statistics"):
+        other_labels.main(["--sets", "speaker", "--encoders", names])
+    beside = ("contrastive", "log-mel statistics")
+    assert unions == [{}, {"contrastive, log-mel statistics": beside}]
 
 
 def test_a_control_that_is_ahead_is_told(other_labels):
