@@ -33,7 +33,7 @@ class ReadOut:
     it is. The variance along a principal axis saturates: the few directions in which clips differ
     most (how bright they are as a whole, who speaks) no longer drown the rest, while the many weak
     ones stay weak. Every row is scaled to one length: unusual clips no longer
-    decide where a linear classifier cuts, and with a length of 8 the default penalty of
+    decide where a linear classifier cuts, and with a length of 16 the default penalty of
     ``LogisticRegression`` is about right.
 
     Parameters
@@ -46,7 +46,7 @@ class ReadOut:
         every axis, a number close to zero makes all equal (whitening), when the power is 1.
     power : float, default=1.0
         With less than 1, variance above `saturation` still grows, but slowly.
-    row_length : float, default=8.0
+    row_length : float, default=16.0
         Euclidean length of every row.
     """
 
@@ -55,7 +55,7 @@ class ReadOut:
         n_features: int = 512,
         saturation: float = 1 / 64,
         power: float = 1.0,
-        row_length: float = 8.0,
+        row_length: float = 16.0,
     ) -> None:
         self.n_features = n_features
         self.saturation = saturation

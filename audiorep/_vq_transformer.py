@@ -217,7 +217,8 @@ class VQTransformerEncoder(CodeLanguageModel, BaseAudioEncoder):
 
     def _make_readout(self) -> ReadOut:
         # Predicting gathers the variance in few directions; what lies behind them counts for more.
-        return ReadOut(saturation=1 / 512, power=0.5)
+        # Longer rows are no better, and would count for too much beside the contrastive encoder's.
+        return ReadOut(saturation=1 / 512, power=0.5, row_length=8.0)
 
     def _train(
         self, module: WindowEncoder, log_mels: LogMels, device: torch.device, dtype: torch.dtype

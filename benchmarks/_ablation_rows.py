@@ -76,6 +76,7 @@ class ChosenBlocks(ReadOut):
         Whether they are kept.
     saturation : float, default=1/64
     power : float, default=1.0
+    row_length : float, default=16.0
         As for `ReadOut`.
     """
 
@@ -89,8 +90,9 @@ class ChosenBlocks(ReadOut):
         textures: bool = True,
         saturation: float = 1 / 64,
         power: float = 1.0,
+        row_length: float = 16.0,
     ) -> None:
-        super().__init__(saturation=saturation, power=power)
+        super().__init__(saturation=saturation, power=power, row_length=row_length)
         self.n_maps, self.maps, self.weightings = n_maps, maps, weightings
         self.contours, self.filters, self.textures = contours, filters, textures
 
@@ -327,8 +329,8 @@ class VQ(SharedTraining, VQTransformerEncoder):
 
     def _make_readout(self) -> ReadOut:
         usual = super()._make_readout()
-        levelling = {"saturation": usual.saturation, "power": usual.power}
-        return ChosenBlocks(self._n_maps, self._maps, textures=self._textures, **levelling)
+        scaling = {name: getattr(usual, name) for name in ("saturation", "power", "row_length")}
+        return ChosenBlocks(self._n_maps, self._maps, textures=self._textures, **scaling)
 
 
 class BottleneckOnly(VQ):

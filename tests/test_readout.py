@@ -16,7 +16,7 @@ def test_rows_have_the_stated_length(n_clips):
     x = pooled(n_clips)
     features = ReadOut().fit(x, [20, 40]).transform(x)
     assert features.dtype == np.float32
-    np.testing.assert_allclose(np.linalg.norm(features, axis=1), 8.0, rtol=1e-4)
+    np.testing.assert_allclose(np.linalg.norm(features, axis=1), 16.0, rtol=1e-4)
 
 
 def test_the_length_of_rows_can_be_chosen():
@@ -24,7 +24,7 @@ def test_the_length_of_rows_can_be_chosen():
     short, default = (
         readout.fit(x).transform(x) for readout in (ReadOut(row_length=2.0), ReadOut())
     )
-    np.testing.assert_allclose(4 * short, default, rtol=1e-5)
+    np.testing.assert_allclose(8 * short, default, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("n_features", "expected"), [(7, 7), (512, 59)])
