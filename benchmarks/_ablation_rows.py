@@ -74,10 +74,8 @@ class ChosenBlocks(ReadOut):
         Which are kept; None means all.
     contours, filters, textures : bool, default=True
         Whether they are kept.
-    saturation : float, default=1/64
-    power : float, default=1.0
-    row_length : float, default=16.0
-        As for `ReadOut`.
+    **scaling : object
+        Parameters of `ReadOut`.
     """
 
     def __init__(
@@ -88,11 +86,9 @@ class ChosenBlocks(ReadOut):
         contours: bool = True,
         filters: bool = True,
         textures: bool = True,
-        saturation: float = 1 / 64,
-        power: float = 1.0,
-        row_length: float = 16.0,
+        **scaling: Any,
     ) -> None:
-        super().__init__(saturation=saturation, power=power, row_length=row_length)
+        super().__init__(**scaling)
         self.n_maps, self.maps, self.weightings = n_maps, maps, weightings
         self.contours, self.filters, self.textures = contours, filters, textures
 
