@@ -200,6 +200,12 @@ class Whitened(Contrastive):
     _read_out: ClassVar[dict[str, Any]] = {"saturation": 1e-6}
 
 
+class ShorterRows(Contrastive):
+    """The same features, half as long: `LogisticRegression` penalises them more."""
+
+    _read_out: ClassVar[dict[str, Any]] = {"row_length": ReadOut().row_length / 2}
+
+
 class HeardOtherwise(Contrastive):
     """Clips are heard otherwise after training."""
 
@@ -295,6 +301,7 @@ def contrastive_entries() -> dict[str, Any]:
         "floor at 40 dB": HighFloor(),
         "principal axes not levelled": NotLevelled(),
         "principal axes whitened": Whitened(),
+        "rows half as long": ShorterRows(),
         "views not compared": Contrastive(augmentation_awareness=0.0),
         "crops only": Contrastive(augmentation=[]),
         "without random floor": Contrastive(augmentation=_views_without(RandomFloor)),
