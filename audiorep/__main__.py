@@ -175,7 +175,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     result = evaluation.result(records)
     print(title, result, sep="\n\n")
     if not finished:
-        print(f"Interrupted: {len(records)} of {len(evaluation.units())} results are there.")
+        print(f"Interrupted: {len(records)} of {len(evaluation.units)} results are there.")
     if options.json:
         settings = {
             "data": None if options.data is None else Path(options.data).resolve().name,

@@ -112,14 +112,7 @@ class BaseAudioEstimator(BaseEstimator):
         """Check the parameters and what kind of input X is."""
         self._check_parameters()
         resolve_device(self.device)
-        return check_clips(
-            self,
-            X,
-            sample_rate=self.sample_rate,
-            reset=True,
-            min_clips=2,
-            finite=self.on_error == "raise",
-        )
+        return check_clips(self, X, sample_rate=self.sample_rate, reset=True, min_clips=2)
 
     def _read_training_set(self, clips: Clips, every_clip: bool = False) -> TrainingSet:
         """Read all clips; with `every_clip`, to leave one out is an error."""
@@ -154,21 +147,23 @@ class BaseAudioEstimator(BaseEstimator):
             # All headers first: a missing file is found before an hour of work.
             for i in range(len(clips)):
                 clips.check(i)
-        log_mels: list[Tensor] = []
-        block_lengths: list[list[int]] = []
         used: list[int] = []
         errors: list[str] = []
-        for i in range(len(clips)):
-            try:
-                clips.check(i)
-                blocks = list(levelled_blocks(clips, i, log_mel))
-                log_mels.append(torch.cat(blocks, dim=1))
-                block_lengths.append([block.shape[1] for block in blocks])
-                used.append(i)
-            except (ValueError, OSError) as error:
-                if self.on_error == "raise":
-                    raise
-                errors.append(str(error))
+
+        def usable() -> Iterator[list[Tensor]]:
+            for i in range(len(clips)):
+                try:
+                    clips.check(i)
+                    blocks = list(levelled_blocks(clips, i, log_mel))
+                except (ValueError, OSError) as error:
+                    if self.on_error == "raise":
+                        raise
+                    errors.append(str(error))
+                else:
+                    used.append(i)
+                    yield blocks
+
+        log_mels = LogMels(usable())
         if errors and every_clip:
             raise ValueError(
                 f"{len(errors)} of {len(clips)} clips cannot be used, and fit_transform (which a "
@@ -183,14 +178,14 @@ class BaseAudioEstimator(BaseEstimator):
                 "at least."
             )
         if self.verbose:
-            seconds = sum(map(sum, block_lengths)) * self.hop_length / self.sample_rate
+            seconds = len(log_mels.frames) * self.hop_length / self.sample_rate
             print(
                 f"{type(self).__name__}: read {len(log_mels)} clips, {seconds:.0f} s of sound, "
                 f"in {time.monotonic() - started:.1f} s",
                 file=sys.stderr,
                 flush=True,
             )
-        return LogMels(log_mels, block_lengths), used
+        return log_mels, used
 
     def _sources(self, X: Any) -> Iterator[Source]:
         """Validate X, then return its clips' log-mels one by one."""
@@ -271,7 +266,9 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseAu
             Mono waveforms at `sample_rate` as rows of an array; or 1-D arrays of any lengths at
             `sample_rate`; or paths of audio files of any rate, channel count and length.
             Clips of more than a minute are levelled in equal parts of a minute at most, and their
-            statistics are averages over these.
+            statistics are averages over these. Long recordings had better be cut into clips: how
+            long training takes, and how many features there are at most, goes by the number of
+            clips.
         y : None
             Ignored; here for scikit-learn's sake.
 

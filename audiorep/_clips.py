@@ -54,7 +54,7 @@ class Clips:
     def name(self, i: int) -> str:
         """Return what to call item `i` in a message."""
         item = self.items[i]
-        return f"clip {i}" + (f" ({os.fspath(item)!r})" if _is_path(item) else "")
+        return f"clip {i}" + (f" ({str(os.fspath(item))!r})" if _is_path(item) else "")
 
     def check(self, i: int) -> int:
         """Return the length of item `i` at `sample_rate`, of a file as its header claims it.
@@ -221,13 +221,12 @@ def check_clips(
     sample_rate: int,
     reset: bool,
     min_clips: int = 1,
-    finite: bool = True,
 ) -> Clips:
     """Validate X and tell what kind of input it is.
 
     A 2-D array goes through scikit-learn's own validation and sets or checks
-    ``n_features_in_``. In a sequence only the kind of X is looked at here; `Clips.check`
-    looks at its elements.
+    ``n_features_in_``. Otherwise only the kind of X is looked at here; `Clips.check` looks at
+    the clips, so that a message can name the one that it is about.
 
     Parameters
     ----------
@@ -240,8 +239,6 @@ def check_clips(
         True in ``fit``.
     min_clips : int, default=1
         Fewest clips that will do.
-    finite : bool, default=True
-        Whether to look for NaN and infinity in a 2-D array at once, or leave it to `Clips.check`.
 
     Returns
     -------
@@ -251,8 +248,6 @@ def check_clips(
         raise ValueError(f"X {_MASKED}")
     items = as_sequence(X)
     if items is None:
-        if getattr(getattr(X, "dtype", None), "kind", None) == "u":
-            raise ValueError(f"X {_UNSIGNED}")
         if isinstance(X, Tensor):
             try:
                 X = X.numpy()
@@ -263,11 +258,12 @@ def check_clips(
         rows = validate_data(
             estimator,
             X,
-            dtype=np.float32,
-            ensure_all_finite=finite,
+            ensure_all_finite=False,
             ensure_min_samples=min_clips,
             reset=reset,
         )
+        if rows.dtype.kind == "u":
+            raise ValueError(f"X {_UNSIGNED}")
         return Clips(list(rows), int(sample_rate))
     if reset:
         for attribute in ("n_features_in_", "feature_names_in_"):

@@ -2,8 +2,10 @@
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -101,34 +103,63 @@ def iter_windows(blocks: Iterable[Tensor], width: int, hop: int, grid: int = 1) 
     yield Window(torch.nn.functional.pad(final, (0, width - n_valid)), start, n_valid)
 
 
+class _Joined:
+    """Arrays joined in one that grows as they come.
+
+    Where the system can let it grow in place, as Linux does, all are in memory but once. In a list,
+    each would have a place of its own among short-lived ones, and memory would be left in pieces.
+    """
+
+    def __init__(self, dtype: npt.DTypeLike) -> None:
+        self._held, self._end = np.zeros(0, dtype), 0
+
+    def append(self, rows: npt.NDArray[Any]) -> None:
+        """Put rows, of shape (n_rows, ...), behind those that are there."""
+        if not self._end:
+            self._held = np.zeros((0, *rows.shape[1:]), self._held.dtype)
+        end = self._end + len(rows)
+        if end > len(self._held):
+            self._resize(end + end // 8)
+        self._held[self._end : end] = rows
+        self._end = end
+
+    def rows(self) -> npt.NDArray[Any]:
+        """Return what was joined; nothing may follow."""
+        self._resize(self._end)
+        return self._held
+
+    def _resize(self, n_rows: int) -> None:
+        self._held.resize((n_rows, *self._held.shape[1:]), refcheck=False)
+
+
 class LogMels:
     """The log-mels of many clips in one float16 tensor.
 
     Parameters
     ----------
-    log_mels : sequence of Tensor of shape (n_mels, n_frames)
-        One per clip, of any lengths.
-    block_lengths : sequence of list of int, default=None
-        Frames of the parts of each clip that were levelled apart. None means that clips are whole.
+    clips : iterable of sequence of Tensor of shape (n_mels, n_frames)
+        Of each clip, the parts that were levelled apart, of any lengths. They are let go, clip
+        by clip.
     """
 
-    def __init__(
-        self, log_mels: Sequence[Tensor], block_lengths: Sequence[list[int]] | None = None
-    ) -> None:
-        if block_lengths is None:
-            block_lengths = [[x.shape[1]] for x in log_mels]
-        self.block_lengths = block_lengths
-        self.lengths = torch.tensor([x.shape[1] for x in log_mels])
+    def __init__(self, clips: Iterable[Sequence[Tensor]]) -> None:
+        self.block_lengths: list[list[int]] = []
+        frames, loudness = _Joined(np.float16), _Joined(np.int64)
+        for blocks in clips:
+            self.block_lengths.append([block.shape[1] for block in blocks])
+            for block in blocks:
+                # Frames come first, so that cutting a crop is one gather of rows.
+                rows = block.half().T.contiguous()
+                frames.append(rows.numpy())
+                of_frames = frame_loudness(rows.float().numpy(), _CROP_RANGE)
+                # In whole numbers: long sums stay exact.
+                loudness.append(np.rint(1000 * of_frames).astype(np.int64))
+        self.lengths = torch.tensor([sum(lengths) for lengths in self.block_lengths])
         self.starts = torch.cumsum(self.lengths, 0) - self.lengths
-        # Frames come first, so that cutting a crop is one gather of rows.
-        self.frames = torch.cat([x.half().T for x in log_mels])
-        # Loudness up to and with every frame, in whole numbers: long sums stay exact.
-        loudness = [
-            torch.from_numpy(frame_loudness(block.float().T.numpy(), _CROP_RANGE))
-            for i in range(len(self))
-            for block in self.blocks(i)
-        ]
-        self.heard = (1000 * torch.cat(loudness)).round().long().cumsum(0)
+        self.frames = torch.from_numpy(frames.rows())
+        # Loudness up to and with every frame.
+        heard = loudness.rows()
+        self.heard = torch.from_numpy(np.cumsum(heard, out=heard))
 
     def __len__(self) -> int:
         return len(self.lengths)

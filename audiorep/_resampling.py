@@ -1,7 +1,8 @@
 """Resampling a waveform that comes in blocks, in bounded memory."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
+from functools import lru_cache
 from math import ceil
 
 import torch
@@ -74,7 +75,15 @@ def resample_blocks(blocks: Iterable[Tensor], rate: int, new_rate: int) -> Itera
 
 
 def _resample(waveform: Tensor, up: int, down: int) -> Tensor:
-    resampled: Tensor = torchaudio.functional.resample(
-        waveform, down, up, lowpass_filter_width=_FILTER_WIDTH, rolloff=_ROLLOFF
-    )
+    resampled: Tensor = _resampler(up, down)(waveform)
     return resampled
+
+
+@lru_cache(maxsize=8)
+def _resampler(up: int, down: int) -> Callable[[Tensor], Tensor]:
+    """Return the function that resamples; its kernel takes longer than a short clip."""
+    with torch.inference_mode(False), torch.device("cpu"):
+        resampler: Callable[[Tensor], Tensor] = torchaudio.transforms.Resample(
+            down, up, lowpass_filter_width=_FILTER_WIDTH, rolloff=_ROLLOFF, dtype=torch.float32
+        )
+    return resampler

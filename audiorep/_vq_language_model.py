@@ -84,7 +84,8 @@ class CodeLanguageModel(BaseAudioEstimator):
         The codes stand for log-mels, so neither phase nor absolute level can be recovered: the
         phase is one that fits (Griffin and Lim), and every waveform peaks at 0.5, even that of
         silence. What stays is what happens in each mel band relative to the rest of the clip, as
-        finely as the codebook tells it.
+        finely as the codebook tells it. A clip is inverted in one piece, which takes some 0.1 GB of
+        memory for every minute of it; so do `reconstruct` and `sample`.
 
         Parameters
         ----------

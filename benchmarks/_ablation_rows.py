@@ -255,7 +255,8 @@ class TrainedWithLabels(ClassifierMixin, Contrastive):
 
     def fit(self, X: Any, y: Any) -> Self:
         """Train with labels, then fit the read-out and a linear classifier on it."""
-        given = {"n_epochs": self.n_epochs, "width": self.width, "random_state": self.random_state}
+        alike = ("n_epochs", "width", "device", "random_state")
+        given = {name: getattr(self, name) for name in alike}
         labelled = SupervisedAudioClassifier(**given).fit(X, y).module_
         self._weights = {
             name: tensor
@@ -311,7 +312,6 @@ def contrastive_entries() -> dict[str, Any]:
         "with style mixing": Contrastive(augmentation=[*ViewAugmentation(), StyleMixing()]),
         "temperature 0.5": Contrastive(temperature=0.5),
         "NT-Xent not decoupled": Contrastive(decoupled=False),
-        "width 64": Contrastive(width=64),
         "trained with all labels": TrainedWithLabels(),
     }
 

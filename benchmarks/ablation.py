@@ -53,6 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     options.folds = options.folds or list(FOLDS)
     encoders = chosen_entries(names_of(options.encoders))
+    for encoder in encoders.values():
+        encoder.set_params(device=options.device)
     for name in options.sets:
         run(name, encoders, options)
     return 0

@@ -104,7 +104,7 @@ def run(name: str, options: argparse.Namespace) -> None:
     """Evaluate on one task, store every result, print the table."""
     task = TASKS[name]
     wanted = names_of(options.encoders) or [row for row in ROWS if row not in (CHANCE, UNION)]
-    encoders, unions = standard_entries(wanted)
+    encoders, unions = standard_entries(wanted, device=options.device)
     if set(BESIDE) <= set(wanted):
         unions[UNION] = BESIDE
     chosen = [fold for fold in FOLDS if options.folds is None or fold in options.folds]

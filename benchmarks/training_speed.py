@@ -233,7 +233,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     defaults = ContrastiveAudioEncoder()
     with seeded(0, torch.device("cpu")):
         frames = SECONDS * SAMPLE_RATE // defaults.hop_length
-        log_mels = LogMels([torch.randn(defaults.n_mels, frames) for _ in range(N_CLIPS)])
+        log_mels = LogMels([[torch.randn(defaults.n_mels, frames)] for _ in range(N_CLIPS)])
         batches = (log_mels, defaults.batch_size, defaults.window_frames)
         seconds = seconds_per_step(
             {"ours": our_step(*batches), "usual": usual_step(*batches)}, options.repeats

@@ -503,7 +503,7 @@ def test_the_table_of_parts_compares_with_the_defaults(ablation, tmp_path):
     assert "| random weights | 70.0 |  | -20.0 |" in table
     assert "| **VQ-transformer**, defaults | 80.0 |  |  |" in table
     assert "| VQ: codes alone |  | 50.0 |  |" in table
-    assert "width 64" not in table
+    assert "crops only" not in table
     assert "the folds 2 only, seeds 0, 1." in table
     assert "on abacus, 2 cores; audiorep 0; commit abc." in table
 
@@ -702,7 +702,7 @@ def test_both_kinds_of_steps_learn(speed, kind, monkeypatch):
     monkeypatch.setattr(
         torch.optim, "AdamW", lambda *a, **k: optimizers.append(make(*a, **k)) or optimizers[-1]
     )
-    step = getattr(speed, kind)(LogMels([torch.randn(64, 60) for _ in range(4)]), 4, 32)
+    step = getattr(speed, kind)(LogMels([[torch.randn(64, 60)] for _ in range(4)]), 4, 32)
     weights = optimizers[0].param_groups[0]["params"]
     for _ in range(2):
         before = [weight.detach().clone() for weight in weights]

@@ -1,5 +1,6 @@
 """What a user may hand in, and what it is told when that will not do."""
 
+import re
 from collections import deque
 from io import BytesIO
 from pathlib import Path
@@ -118,7 +119,6 @@ def test_the_length_is_that_of_what_is_read(audio_files, waveforms):
         (np.zeros(9), "Expected 2D array, got 1D array"),
         (np.zeros((2, 3, 4)), "dim 3"),
         ([1.0, 2.0], "Expected 2D array, got 1D array"),
-        (np.array([[1.0, np.nan]]), "contains NaN"),
         (np.array([[1.0 + 1j, 2.0]]), "Complex data not supported"),
     ],
 )
@@ -148,6 +148,26 @@ GOOD = np.ones(9, dtype=np.float32)
 def test_a_bad_clip_is_named(clip, message):
     with pytest.raises(ValueError, match=message):
         read([GOOD, clip])
+
+
+@pytest.mark.parametrize("kind", [np.asarray, list, torch.from_numpy, pd.DataFrame])
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [(np.nan, "clip 1 contains NaN or infinity; mend"), (1e300, "clip 1 is too loud for float32")],
+)
+def test_a_bad_row_is_named(kind, value, message):
+    rows = np.ones((3, 9))
+    rows[1, 4] = value
+    with pytest.raises(ValueError, match=message):
+        read(kind(rows))
+
+
+def test_a_path_is_named_alike_whatever_it_came_in(tmp_path):
+    path = tmp_path / "noise.wav"
+    path.write_bytes(b"no audio")
+    for X in ([path], [str(path)], np.array([str(path)]), pd.Series([str(path)])):
+        with pytest.raises(ValueError, match=rf"^clip 0 \('{re.escape(str(path))}'\) cannot be"):
+            read(X)
 
 
 @pytest.mark.parametrize(
@@ -235,7 +255,8 @@ def test_a_wav_file_of_a_stream_does_not_know_its_length(tmp_path):
 
 def test_unsigned_integers_are_no_waveform():
     quiet = np.full(4000, 128, np.uint8)
-    for X in ([quiet, quiet], np.stack([quiet, quiet])):
+    rows = np.stack([quiet, quiet])
+    for X in ([quiet, quiet], rows, torch.from_numpy(rows), pd.DataFrame(rows)):
         with pytest.raises(ValueError, match=r"unsigned integers.*subtract"):
             read(X)
 

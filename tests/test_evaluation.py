@@ -31,6 +31,7 @@ from audiorep.evaluation import (
     LogMelStatistics,
     MFCCStatistics,
     ResultStore,
+    _store,
     label_efficiency_curve,
     linear_evaluation,
     protocol_splits,
@@ -563,6 +564,11 @@ def test_progress_goes_to_standard_error(clips, capsys):
         ({"cv": {"one": ([0, 1], [1, 2])}}, "Fold 'one' must have clips"),
         ({"y": None}, "y is None, but X and y must be"),
         ({"y": ["a", None] * 12}, "label of clip 1 is None"),
+        ({"y": np.eye(3)[[0, 1, 2] * 8]}, r"y has shape \(24, 3\), but should have one entry"),
+        ({"y": np.linspace(0, 1, 24)}, "Unknown label type: continuous"),
+        ({"y": csr_array(np.eye(24))}, r"y has shape \(\), but should have one entry"),
+        ({"groups": np.zeros((24, 2))}, r"groups has shape \(24, 2\), but"),
+        ({"random_states": [0, None]}, r"random_states=\[0, None\] must hold whole numbers"),
         ({"X": iter(())}, "X is a tuple_iterator, but X and y must be"),
         ({"encoders": Spy()}, "encoders is a Spy, but should be a dict"),
         ({"encoders": {"spy": Spy}}, r"encoders\['spy'\] is .*should be an estimator"),
@@ -577,6 +583,7 @@ def test_progress_goes_to_standard_error(clips, capsys):
         ({"cv": {"one": ([True, False], [False, True])}}, r"mask of cv has shape \(2,\), but"),
         ({"cv": {"one": ([0, 3, 6], [1])}}, "training clips of fold 'one' are of class 0"),
         ({"groups": [np.nan, *range(23)]}, "group of clip 0 is NaN; leave out"),
+        ({"groups": ["a", np.nan] * 12}, "group of clip 1 is NaN; leave out"),
         ({"groups": pd.Series(["a", 1] * 12)}, "groups cannot be compared"),
         ({"classifier": "svm"}, "classifier='svm', but should be an estimator"),
         ({"encoders": {"spy": WithoutTransform()}}, "neither transforms nor classifies"),
@@ -586,6 +593,38 @@ def test_wrong_arguments_are_explained(arguments, message, clips):
     X, y, _ = clips
     with pytest.raises(ValueError, match=message):
         linear_evaluation(**{"encoders": {"spy": Spy()}, "X": X, "y": y, **arguments})
+
+
+def test_labels_and_groups_may_be_columns_and_folds_masks(clips):
+    X, y, groups = clips
+    metrics = ["accuracy", "neighbor_accuracy", "mean_average_precision"]
+    spies = {"spy": Spy(random_state=0)}
+    plain = linear_evaluation(spies, X, y, groups=groups, metrics=metrics)
+    columns = pd.DataFrame({"label": y}), pd.DataFrame({"group": groups})
+    framed = linear_evaluation(spies, X, columns[0], groups=columns[1], metrics=metrics)
+    cv = [(groups != group, groups == group) for group in range(4)]
+    masked = linear_evaluation(spies, X, y, cv=cv, metrics=metrics)
+    for metric in metrics:
+        expected = [r[metric] for r in plain.records]
+        assert [r[metric] for r in framed.records] == expected
+        assert [r[metric] for r in masked.records] == expected
+
+
+def test_files_are_read_for_a_store_alone(tmp_path, monkeypatch):
+    """To fingerprint a large folder takes its time."""
+    read = []
+    digest_of_file = _store._digest_of_file
+    monkeypatch.setattr(
+        _store, "_digest_of_file", lambda path: read.append(path) or digest_of_file(path)
+    )
+    paths = [tmp_path / f"{i}.wav" for i in range(12)]
+    for i, path in enumerate(paths):
+        soundfile.write(path, np.random.default_rng(i).uniform(-0.5, 0.5, 2000), 16000)
+    y = [0, 1] * 6
+    linear_evaluation({"log-mel": LogMelStatistics()}, paths, y, cv=3)
+    assert not read
+    linear_evaluation({"log-mel": LogMelStatistics()}, paths, y, cv=3, store=tmp_path / "store")
+    assert len(read) == 12
 
 
 # ---------------------------------------------------------------------- the result

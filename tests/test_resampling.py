@@ -5,7 +5,8 @@ import pytest
 import torch
 from scipy.signal import resample_poly
 
-from audiorep._resampling import rate_ratio, resample_blocks, resampled_length
+from audiorep._resampling import _resampler, rate_ratio, resample_blocks, resampled_length
+from audiorep._torchaudio import torchaudio
 
 
 @pytest.mark.parametrize("rate", [8000, 11127, 22050, 44100, 48000])
@@ -21,6 +22,21 @@ def test_blocks_make_no_difference(rate, block_length):
 def test_same_rate_changes_nothing():
     blocks = [torch.randn(5), torch.randn(7)]
     assert all(a is b for a, b in zip(resample_blocks(blocks, 16000, 16000), blocks, strict=True))
+
+
+@pytest.mark.parametrize("rate", [8000, 11025, 44100])
+def test_the_kernel_that_is_kept_is_torchaudios(rate):
+    _resampler.cache_clear()
+    ratio = rate_ratio(rate, 16000)
+    with torch.device("meta"):  # a caller's, which is not where blocks are
+        _resampler(ratio.numerator, ratio.denominator)
+    waveform = torch.randn(5000, generator=torch.Generator().manual_seed(0))
+    blocks = [*resample_blocks([waveform], rate, 16000)]
+    expected = torchaudio.functional.resample(
+        waveform, ratio.denominator, ratio.numerator, lowpass_filter_width=16, rolloff=0.99
+    )
+    assert torch.equal(torch.cat(blocks), expected)
+    assert _resampler.cache_info().currsize == 1
 
 
 @pytest.mark.parametrize("rate", [8000, 44100])

@@ -27,7 +27,8 @@ def linear_evaluation(
 
     For every fold and seed, each encoder is fitted on the training clips without their labels
     and then left as it is; a linear classifier is fitted on the training clips' features and
-    scored on those of the test clips. The share of the largest class is reported as chance.
+    scored on those of the test clips. Chance is a guess of the class that is largest among the
+    training clips.
 
     Parameters
     ----------

@@ -49,8 +49,9 @@ def protocol_splits(data: Any, protocol: str = "auto", *, n_folds: int = _N_FOLD
     Returns
     -------
     dict of str to (train, test)
-        For each fold, named after what is held out ("random 1", ..., where nothing tells), the
-        indices of its clips. Its values serve as `cv` in scikit-learn.
+        For each fold, the indices of its clips. It is named after what is held out; folds of
+        several groups have numbers ("1", ...), and random ones, too ("random 1", ...). Its values
+        serve as `cv` in scikit-learn.
 
     Raises
     ------
@@ -84,7 +85,7 @@ def protocol_splits(data: Any, protocol: str = "auto", *, n_folds: int = _N_FOLD
             if most < 2:
                 raise ValueError("No class has two clips, so none can be held out.")
             random = StratifiedKFold(min(n_folds, most), shuffle=True, random_state=0)
-            return _numbered(random.split(np.zeros(len(y)), y), "random ")
+            return _numbered(random.split(np.zeros(len(y)), y), len(y), "random ")
     if protocol == "groups":
         if groups is None:
             raise ValueError(
@@ -125,7 +126,7 @@ def _group_splits(groups: npt.NDArray[Any], n_folds: int = _N_FOLDS) -> Splits:
     if n_groups <= _MOST_GROUPS:
         return _held_out(groups)
     folds = GroupKFold(min(n_folds, n_groups)).split(np.zeros(len(groups)), groups=groups)
-    return _numbered(folds)
+    return _numbered(folds, len(groups))
 
 
 def resolve_splits(cv: Any, y: Any, groups: Any) -> Splits:
@@ -133,7 +134,8 @@ def resolve_splits(cv: Any, y: Any, groups: Any) -> Splits:
     if groups is not None:
         groups = _known_groups(groups)
     if isinstance(cv, Mapping):
-        splits = {str(name): (_indices(a, y), _indices(b, y)) for name, (a, b) in cv.items()}
+        n = len(y)
+        splits = {str(name): (_indices(a, n), _indices(b, n)) for name, (a, b) in cv.items()}
     elif cv is None and groups is not None:
         splits = _group_splits(groups)
     else:
@@ -141,7 +143,7 @@ def resolve_splits(cv: Any, y: Any, groups: Any) -> Splits:
         with warnings.catch_warnings():
             # Whether groups are cut is looked at below.
             warnings.filterwarnings("ignore", "The groups parameter is ignored")
-            splits = _numbered(splitter.split(np.zeros(len(y)), y, groups))
+            splits = _numbered(splitter.split(np.zeros(len(y)), y, groups), len(y))
     if not splits:
         raise ValueError(f"cv={cv!r} has no folds.")
     for name, (train, test) in splits.items():
@@ -180,13 +182,13 @@ def _known_groups(groups: Any) -> npt.NDArray[Any]:
     return groups
 
 
-def _indices(which: Any, y: Any) -> Indices:
+def _indices(which: Any, n_clips: int) -> Indices:
     """Return positions, also where a mask tells them."""
     which = np.asarray(which)
     if which.dtype != bool:
         return which
-    if which.shape != np.shape(y):
-        raise ValueError(f"A mask of cv has shape {which.shape}, but there are {len(y)} clips.")
+    if which.shape != (n_clips,):
+        raise ValueError(f"A mask of cv has shape {which.shape}, but there are {n_clips} clips.")
     return np.flatnonzero(which)
 
 
@@ -195,6 +197,6 @@ def _held_out(values: npt.NDArray[Any]) -> Splits:
     return {str(values[test[0]]): (train, test) for train, test in folds}
 
 
-def _numbered(folds: Iterable[tuple[Indices, Indices]], kind: str = "") -> Splits:
+def _numbered(folds: Iterable[tuple[Indices, Indices]], n_clips: int, kind: str = "") -> Splits:
     numbered = enumerate(folds, start=1)
-    return {f"{kind}{i}": (np.asarray(a), np.asarray(b)) for i, (a, b) in numbered}
+    return {f"{kind}{i}": (_indices(a, n_clips), _indices(b, n_clips)) for i, (a, b) in numbered}

@@ -5,6 +5,8 @@ import time
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from numbers import Integral
 from typing import Any, NamedTuple
 
 import joblib
@@ -13,6 +15,7 @@ import numpy.typing as npt
 from sklearn.base import is_classifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import get_scorer_names
+from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.parallel import Parallel, delayed
 
 from audiorep.evaluation._environment import code_fingerprint, machine, versions
@@ -75,16 +78,22 @@ class EvaluationRun:
             what = "y is None" if y is None else f"X is a {type(X).__name__}"
             raise ValueError(f"{what}, but X and y must be sequences with an entry per clip.")
         check_known(y)
-        self.X, self.y = X, _plain(np.asarray(y))
+        self.X, self.y = X, _plain(_column("y", y))
+        check_classification_targets(self.y)
         self.classifier = LogisticRegression() if classifier is None else classifier
         if isinstance(self.classifier, type) or not hasattr(self.classifier, "get_params"):
             raise ValueError(f"classifier={classifier!r}, but should be an estimator.")
-        seeds = [int(seed) for seed in check_listed("random_states", random_states)]
-        self.random_states = list(dict.fromkeys(seeds))
+        seeds = list(check_listed("random_states", random_states))
+        if not all(isinstance(seed, Integral) for seed in seeds):
+            raise ValueError(f"random_states={seeds} must hold whole numbers.")
+        self.random_states = list(dict.fromkeys(map(int, seeds)))
         self.metrics = list(check_listed("metrics", metrics))
         self.store = (
             store if isinstance(store, ResultStore) or store is None else ResultStore(store)
         )
+        if groups is not None:
+            check_known(groups, "group")
+            groups = _column("groups", groups)
         self.names = [CHANCE, *self.encoders, *self.unions]
         self._check(groups)
         self.splits: Splits = resolve_splits(cv, self.y, groups)
@@ -133,9 +142,11 @@ class EvaluationRun:
     def result(self, records: Iterable[Record]) -> Any:
         """Put records together, however many there are."""
 
+    @cached_property
     def units(self) -> list[Unit]:
-        """Return all results that make up the evaluation, fold by fold and seed by seed."""
-        data = fingerprint(self.X, self.y)
+        """All results that make up the evaluation, fold by fold and seed by seed."""
+        # To read all files takes its time, and the keys are the store's alone.
+        data = fingerprint(self.X, self.y) if self.store else None
         settings = {name: self._settings(name) for name in self.names}
         units = []
         for fold, (train, test) in self.splits.items():
@@ -169,14 +180,13 @@ class EvaluationRun:
 
     def run(self, *, n_jobs: int | None = None, verbose: int = 0) -> Iterator[Record]:
         """Yield the records: first those of the store, then new ones as they come."""
-        units = self.units()
         stored = {r["key"]: r for r in self.store.read()} if self.store else {}
-        for unit in units:
+        for unit in self.units:
             if unit.key in stored:
                 # Names are no part of the key: an entry or a fold may have had another one.
                 yield {**stored[unit.key], "encoder": unit.name, "fold": unit.fold}
-        missing = [unit for unit in units if unit.key not in stored]
-        progress = Progress(len(units), len(missing), verbose)
+        missing = [unit for unit in self.units if unit.key not in stored]
+        progress = Progress(len(self.units), len(missing), verbose)
         for record in self._computed(self._tasks(missing), n_jobs):
             progress(record, self.metrics)
             yield record
@@ -245,6 +255,16 @@ def _check_estimators(encoders: Any) -> None:
             raise ValueError(
                 f"encoders[{name!r}] is {encoder!r}, which neither transforms nor classifies."
             )
+
+
+def _column(name: str, values: Any) -> npt.NDArray[Any]:
+    """Return values with an entry per clip, also where they are the column of a frame."""
+    array = np.asarray(values)
+    if array.ndim == 2 and array.shape[1] == 1:
+        return array[:, 0]
+    if array.ndim != 1:
+        raise ValueError(f"{name} has shape {array.shape}, but should have one entry per clip.")
+    return array
 
 
 def _plain(labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
