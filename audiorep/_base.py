@@ -9,6 +9,7 @@ from numbers import Integral, Real
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from sklearn.base import (
     BaseEstimator,
@@ -308,15 +309,23 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseAu
             The same as ``fit(X).transform(X)``.
         """
         with self._unchanged_by_failure(), undisturbed():
-            sources, pooled = self._fit(X, every_clip=True)
-            if len(pooled.rows) == len(sources):
-                return self.readout_.transform(pooled.rows)
-            return self._features(sources)
+            sources, seen, pooled = self._fit(X, every_clip=True)
+            of_seen = self.readout_.transform(pooled.rows)
+            others = np.setdiff1d(np.arange(len(sources)), seen)
+            if not len(others):
+                return of_seen
+            del pooled
+            features = np.empty((len(sources), of_seen.shape[1]), of_seen.dtype)
+            features[seen] = of_seen
+            features[others] = self._features([sources[i] for i in others])
+            return features
 
-    def _fit(self, X: Any, every_clip: bool = False) -> tuple[list[Source], Pooled]:
-        """Fit; return the clips that were used, and the statistics that the read-out saw.
+    def _fit(
+        self, X: Any, every_clip: bool = False
+    ) -> tuple[list[Source], npt.NDArray[np.intp], Pooled]:
+        """Fit; return the clips that were used, which of them the read-out saw, and as what.
 
-        The read-out sees all clips, or as many as it may, evenly spread.
+        It sees all, or as many as it may, evenly spread.
         """
         training_set = self._read_training_set(self._check_fit(X), every_clip)
         module_settings = self._settings()
@@ -326,8 +335,9 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseAu
             Source(int(n_frames), log_mels.blocks(i)) for i, n_frames in enumerate(log_mels.lengths)
         ]
         n_seen = min(len(sources), _MOST_FOR_READOUT)
-        seen = [sources[i] for i in np.linspace(0, len(sources) - 1, n_seen).astype(int)]
-        pooled = pool_clips(module, seen, training_set.device, self._n_parts)
+        seen = np.linspace(0, len(sources) - 1, n_seen).astype(np.intp)
+        of_seen = [sources[i] for i in seen]
+        pooled = pool_clips(module, of_seen, training_set.device, self._n_parts)
         if not np.isfinite(pooled.rows).all():
             raise FloatingPointError(
                 "The features of the training clips are not finite; lower "
@@ -339,7 +349,7 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseAu
         self.module_, self.readout_ = module, self._make_readout().fit(*pooled)
         if self.readout_.all_alike:
             warn_of_equal_clips(count_sounds(log_mels.lengths))
-        return sources, pooled
+        return sources, seen, pooled
 
     # ------------------------------------------------------------------ transform
 

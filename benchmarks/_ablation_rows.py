@@ -18,7 +18,6 @@ from torch import Tensor
 
 from audiorep import ContrastiveAudioEncoder, VQTransformerEncoder, _hearing
 from audiorep._base import BaseAudioEncoder
-from audiorep._embedding import Pooled
 from audiorep._hearing import loudness_shares
 from audiorep._readout import FloatArray, ReadOut
 from audiorep._texture import BLOCK_WEIGHTS
@@ -211,7 +210,7 @@ class HeardOtherwise(Contrastive):
 
     _otherwise: ClassVar[dict[str, Any]] = {}
 
-    def _fit(self, X: Any, every_clip: bool = False) -> Pooled:
+    def _fit(self, X: Any, every_clip: bool = False) -> Any:
         with patch.multiple(_hearing, **self._otherwise):
             return super()._fit(X, every_clip)
 

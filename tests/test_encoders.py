@@ -220,20 +220,25 @@ def test_fit_transform_is_fit_then_transform_where_a_header_claims_too_much(
 def test_the_readout_is_fitted_on_some_of_many_clips(encoder, audio_files, monkeypatch):
     """Statistics of all would fill the memory; every clip has its row all the same."""
     n_pooled = []
-    pool_clips = _base.pool_clips
 
-    def counted(module, sources, *rest):
-        n_pooled.append(len(sources))
-        return pool_clips(module, sources, *rest)
+    def counted(function):
+        def counting(module, sources, *rest):
+            sources = list(sources)
+            n_pooled.append(len(sources))
+            return function(module, sources, *rest)
+
+        return counting
 
     of_all = clone(encoder).fit(audio_files)
     monkeypatch.setattr(_base, "_MOST_FOR_READOUT", 5)
-    monkeypatch.setattr(_base, "pool_clips", counted)
+    for name in ("pool_clips", "pool_groups"):
+        monkeypatch.setattr(_base, name, counted(getattr(_base, name)))
     expected = encoder.fit(audio_files).transform(audio_files)
     assert expected.shape == (len(audio_files), 4)
     assert len(audio_files) > 5
+    assert n_pooled == [5, len(audio_files)]
     np.testing.assert_array_equal(clone(encoder).fit_transform(audio_files), expected)
-    assert n_pooled == [5, 5]
+    assert n_pooled[2:] == [5, len(audio_files) - 5]
     # What is learned by training is of all.
     for name, weights in of_all.module_.state_dict().items():
         torch.testing.assert_close(encoder.module_.state_dict()[name], weights, rtol=0, atol=0)
