@@ -46,7 +46,7 @@ FOLDS = ("2", "s2")  # one a set; the defaults were chosen by looking at others 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line."""
-    command_line = parser(__doc__, ("esc10", "fsdd", "drums", "instruments", "ravdess"))
+    command_line = parser(__doc__)
     options = command_line.parse_args(arguments)
     if options.table:
         PLACE.write(README, render())

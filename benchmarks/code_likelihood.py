@@ -31,6 +31,7 @@ from _common import (
     NOTHING_STORED,
     README,
     ROOT,
+    SETS,
     Marked,
     commit,
     head,
@@ -46,7 +47,6 @@ from audiorep.evaluation._environment import machine, versions
 RESULTS = ROOT / "benchmarks" / "results" / "code_likelihood"
 PLACE = Marked("<!-- code likelihood: begin -->", "<!-- code likelihood: end -->")
 COMMAND = "python benchmarks/code_likelihood.py"
-SETS = ("esc10", "fsdd", "drums", "instruments", "ravdess")
 COLUMNS = ("encoder", "bigram", "unigram")
 PRIOR_STRENGTH = 20.0
 

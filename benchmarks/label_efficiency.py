@@ -51,7 +51,6 @@ RESULTS = ROOT / "benchmarks" / "results" / "label_efficiency"
 PLACE = Marked("<!-- label efficiency: begin -->", "<!-- label efficiency: end -->")
 COMMAND = "python benchmarks/label_efficiency.py"
 _LEARNED = ("contrastive", "VQ-transformer", "both")  # without labels
-SETS = ("esc10", "fsdd", "drums", "instruments", "ravdess")
 ENCODERS = ("log-mel statistics", SUPERVISED, *_LEARNED)
 ROWS = (CHANCE, *ENCODERS)
 N_LABELS = (1, 2, 5, 10)
@@ -60,7 +59,7 @@ N_LABELS_OF_SUPERVISED = (5,)  # a training for every draw
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line."""
-    command_line = parser(__doc__, SETS)
+    command_line = parser(__doc__)
     add = command_line.add_argument
     few = ", ".join(map(str, N_LABELS_OF_SUPERVISED))
     add(

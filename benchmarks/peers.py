@@ -29,6 +29,7 @@ from _common import (
     NOTHING_STORED,
     README,
     ROOT,
+    SETS,
     Marked,
     Record,
     Rows,
@@ -59,7 +60,6 @@ from audiorep.evaluation._store import digest, fingerprint
 RESULTS = ROOT / "benchmarks" / "results" / "peers"
 PLACE = Marked("<!-- peers: begin -->", "<!-- peers: end -->")
 COMMAND = "python benchmarks/peers.py"
-SETS = ("esc10", "fsdd", "drums", "instruments", "ravdess")
 OURS = ("contrastive", "VQ-transformer", "both")
 METRICS = ["accuracy", "balanced_accuracy"]
 MAX_ITER = 2000

@@ -336,6 +336,35 @@ def test_a_fold_that_is_not_there_is_told(name, folder, tmp_path, monkeypatch, c
     assert not (tmp_path / "results").exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "evaluation", "options", "expected"),
+    [
+        ("linear_evaluation", "linear_evaluation", [], [(1, None)]),
+        ("linear_evaluation", "linear_evaluation", ["--full"], [(1, None), (3, None)]),
+        ("label_efficiency", "label_efficiency_curve", [], [(1, (1, 2, 5, 10)), (1, (5,))]),
+        ("label_efficiency", "label_efficiency_curve", ["--labels", "3"], [(1, [3]), (1, [3])]),
+        ("ablation", "linear_evaluation", ["--folds", "1"], [(1, None)]),
+    ],
+)
+def test_options_reach_the_evaluations(name, evaluation, options, expected, folder, monkeypatch):
+    """How many seeds, and labels, the rows are evaluated with; and on which device."""
+    benchmark = script(name)
+    calls = []
+
+    def noted(encoders, *, random_states, n_labels=None, **others):
+        calls.append((encoders, (len(random_states), n_labels)))
+
+    monkeypatch.setattr(benchmark, evaluation, noted)
+    benchmark.main(["--data", str(folder), "--sets", "esc10", "--device", "meta", *options])
+    assert [made for _, made in calls] == expected
+    for encoders, _ in calls:
+        devices = {e.device for e in encoders.values() if hasattr(e, "device")}
+        assert devices == {"meta"}
+    if len(calls) == 2:
+        assert "supervised" in calls[1][0]
+        assert "log-mel statistics" not in calls[1][0]
+
+
 # ---------------------------------------------------------------------- few labels
 
 
