@@ -22,12 +22,13 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
+from audiorep._alterations import cut_short, played_otherwise
 from audiorep._clips import Clips, check_clips
 from audiorep._dtype import undisturbed
 from audiorep._embedding import FloatArray, Pooled, Source, clip_frames, pool_clips, pool_groups
 from audiorep._health import count_sounds, warn_of_equal_clips
 from audiorep._log_mels import LogMels, levelled_blocks
-from audiorep._readout import ReadOut
+from audiorep._readout import Changes, ReadOut
 from audiorep._training import History, resolve_device, resolve_precision, seeded
 from audiorep._warn import warn
 from audiorep.nn import LogMel, WindowEncoder
@@ -36,6 +37,10 @@ _FORMAT_VERSION = 8
 # Clips whose statistics the read-out is fitted on (its axes, on half as many): those of many more
 # would fill the memory, some 0.1 MB each, and hardly change it.
 _MOST_FOR_READOUT = 4096
+# Of these, clips that are altered, in each way.
+_MOST_ALTERED = 1024
+# How much it counts, beside what changes with pitch and tempo, what changes as a clip is cut short.
+_CUT_WEIGHT = 0.25
 
 
 class TrainingSet(NamedTuple):
@@ -44,6 +49,7 @@ class TrainingSet(NamedTuple):
     log_mels: LogMels
     used: list[int]  # positions in X of the clips that log_mels holds
     log_mel_settings: dict[str, int]
+    log_mel: LogMel  # made of the settings
     device: torch.device
     dtype: torch.dtype
 
@@ -123,8 +129,9 @@ class BaseAudioEstimator(BaseEstimator):
             name: int(getattr(self, name))
             for name in ("sample_rate", "n_fft", "hop_length", "n_mels")
         }
-        log_mels, used = self._read(clips, LogMel(**settings), every_clip)
-        return TrainingSet(log_mels, used, settings, device, dtype)
+        log_mel = LogMel(**settings)
+        log_mels, used = self._read(clips, log_mel, every_clip)
+        return TrainingSet(log_mels, used, settings, log_mel, device, dtype)
 
     def _trained(
         self,
@@ -269,7 +276,8 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseAu
             Clips of more than a minute are levelled in equal parts of a minute at most, and their
             statistics are averages over these. Long recordings had better be cut into clips: how
             long training takes, and how many features there are at most, goes by the number of
-            clips.
+            clips. Up to 1024 files are read once more after training, as if they were played at
+            another pitch and tempo: what that changes counts for less in the features.
         y : None
             Ignored; here for scikit-learn's sake.
 
@@ -294,7 +302,7 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseAu
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit_transform(self, X: Any, y: Any = None) -> FloatArray:
-        """Learn features from clips and return theirs; every file is read once.
+        """Learn features from clips and return theirs; no file is read more often than by `fit`.
 
         Parameters
         ----------
@@ -327,7 +335,8 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseAu
 
         It sees all, or as many as it may, evenly spread.
         """
-        training_set = self._read_training_set(self._check_fit(X), every_clip)
+        clips = self._check_fit(X)
+        training_set = self._read_training_set(clips, every_clip)
         module_settings = self._settings()
         module, history = self._trained(training_set, module_settings, self._train)
         log_mels = training_set.log_mels
@@ -336,20 +345,58 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseAu
         ]
         n_seen = min(len(sources), _MOST_FOR_READOUT)
         seen = np.linspace(0, len(sources) - 1, n_seen).astype(np.intp)
-        of_seen = [sources[i] for i in seen]
-        pooled = pool_clips(module, of_seen, training_set.device, self._n_parts)
+        pooled = self._pool(module, [sources[i] for i in seen], training_set.device)
+        changes = self._changes(module, clips, training_set, seen, pooled.rows)
+        readout = self._make_readout().fit(*pooled, changes)
+        self._log_mel_settings = training_set.log_mel_settings
+        self._module_settings = module_settings
+        self.history_, self.loss_curve_ = history, history["loss"]
+        self.module_, self.readout_ = module, readout
+        if self.readout_.all_alike:
+            warn_of_equal_clips(count_sounds(log_mels.lengths))
+        return sources, seen, pooled
+
+    def _pool(self, module: WindowEncoder, sources: list[Source], device: torch.device) -> Pooled:
+        """Return the statistics of training clips, or of altered ones."""
+        pooled = pool_clips(module, sources, device, self._n_parts)
         if not np.isfinite(pooled.rows).all():
             raise FloatingPointError(
                 "The features of the training clips are not finite; lower "
                 f"learning_rate={self.learning_rate}."
             )
-        self._log_mel_settings = training_set.log_mel_settings
-        self._module_settings = module_settings
-        self.history_, self.loss_curve_ = history, history["loss"]
-        self.module_, self.readout_ = module, self._make_readout().fit(*pooled)
-        if self.readout_.all_alike:
-            warn_of_equal_clips(count_sounds(log_mels.lengths))
-        return sources, seen, pooled
+        return pooled
+
+    def _changes(
+        self,
+        module: WindowEncoder,
+        clips: Clips,
+        training_set: TrainingSet,
+        seen: npt.NDArray[np.intp],
+        pooled: FloatArray,
+    ) -> Iterator[Changes]:
+        """Yield what altering clips does to their statistics, for each kind of alteration.
+
+        Parameters
+        ----------
+        module : WindowEncoder
+        clips : Clips
+            As they were handed in.
+        training_set : TrainingSet
+        seen : ndarray of shape (n_seen,)
+            Which of the training set the read-out sees.
+        pooled : ndarray of shape (n_seen, n_statistics)
+            Their statistics.
+        """
+        log_mels, used = training_set.log_mels, training_set.used
+        chosen = np.linspace(0, len(seen) - 1, min(len(seen), _MOST_ALTERED)).astype(np.intp)
+        which = seen[chosen].tolist()
+        # Files are read once more, for the log-mels do not hold what a longer window hears.
+        played = played_otherwise(clips, (used[i] for i in which), training_set.log_mel)
+        cut = cut_short(log_mels.blocks(i) for i in which)
+        for sources, weight in ((played, 1.0), (cut, _CUT_WEIGHT)):
+            altered = self._pool(module, sources, training_set.device).rows
+            altered -= pooled[chosen]
+            yield Changes(altered, weight)
 
     # ------------------------------------------------------------------ transform
 

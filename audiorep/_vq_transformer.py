@@ -30,9 +30,10 @@ class VQTransformerEncoder(CodeLanguageModel, BaseAudioEncoder):
     over time of the spectrogram, the bottleneck, the maps of the convolutions that listen for the
     transformer, and its hidden states, all of it down to 60 dB below a clip's loudest value, and of
     textures of the spectrogram. Louder frames count more, and dull ones and bright ones are also
-    summed up apart. How loud a recording is as a whole does not count, as long as it is well above
-    the quantisation noise of 16 bits: ``clip`` and ``0.1 * clip`` have the same features and
-    likelihoods, but for rounding.
+    summed up apart. What changes most as a training clip is played at another pitch and tempo, or
+    cut short, counts for less. How loud a recording is as a whole does not count, as long as it is
+    well above the quantisation noise of 16 bits: ``clip`` and ``0.1 * clip`` have the same features
+    and likelihoods, but for rounding.
 
     Hearing codes alone, the transformer is a language model of sound. Its states and the counts of
     what codes follow each other tell how likely a clip is (`score_samples`, `perplexity`), and new
@@ -216,9 +217,8 @@ class VQTransformerEncoder(CodeLanguageModel, BaseAudioEncoder):
         return VQWindowEncoder(**settings)
 
     def _make_readout(self) -> ReadOut:
-        # Predicting gathers the variance in few directions; what lies behind them counts for more.
         # Longer rows are no better, and would count for too much beside the contrastive encoder's.
-        return ReadOut(saturation=1 / 512, power=0.5, row_length=8.0)
+        return ReadOut(row_length=8.0)
 
     def _train(
         self, module: WindowEncoder, log_mels: LogMels, device: torch.device, dtype: torch.dtype

@@ -4,7 +4,7 @@ What the classes do is not part of the key that results are stored under: to cha
 delete its results.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar, Self
 from unittest.mock import patch
 
@@ -19,7 +19,7 @@ from torch import Tensor
 from audiorep import ContrastiveAudioEncoder, VQTransformerEncoder, _hearing
 from audiorep._base import BaseAudioEncoder
 from audiorep._hearing import loudness_shares
-from audiorep._readout import FloatArray, ReadOut
+from audiorep._readout import Changes, FloatArray, ReadOut
 from audiorep._texture import BLOCK_WEIGHTS
 from audiorep._vq_window_encoder import VQWindowEncoder
 from audiorep.augmentations import (
@@ -96,6 +96,7 @@ class ChosenBlocks(ReadOut):
         pooled: FloatArray,
         block_sizes: Sequence[int] | None = None,
         block_weights: Sequence[float] | None = None,
+        changes: Iterable[Changes] = (),
     ) -> "ChosenBlocks":
         """Learn from the chosen blocks."""
         assert block_sizes is not None
@@ -119,6 +120,7 @@ class ChosenBlocks(ReadOut):
             pooled[:, self.columns],
             [block_sizes[i] for i in chosen],
             [block_weights[i] for i in chosen],
+            (Changes(rows[:, self.columns], weight) for rows, weight in changes),
         )
         return self
 
@@ -197,6 +199,28 @@ class Whitened(Contrastive):
     """The read-out makes the spread along all principal axes equal."""
 
     _read_out: ClassVar[dict[str, Any]] = {"saturation": 1e-6}
+
+
+class ChangesInFull(Contrastive):
+    """What altering a clip changes counts as much as all else."""
+
+    _read_out: ClassVar[dict[str, Any]] = {"tolerance": np.inf}
+
+
+class WithoutPlayed(Contrastive):
+    """Only what changes when a clip is cut short counts for less, not what pitch and tempo do."""
+
+    def _changes(self, *of_fit: Any) -> Iterator[Changes]:
+        _, of_cuts = super()._changes(*of_fit)
+        yield of_cuts
+
+
+class WithoutCuts(Contrastive):
+    """Only what pitch and tempo change counts for less, not what cutting a clip short does."""
+
+    def _changes(self, *of_fit: Any) -> Iterator[Changes]:
+        of_played, _ = super()._changes(*of_fit)
+        yield of_played
 
 
 class ShorterRows(Contrastive):
@@ -301,6 +325,9 @@ def contrastive_entries() -> dict[str, Any]:
         "floor at 40 dB": HighFloor(),
         "principal axes not levelled": NotLevelled(),
         "principal axes whitened": Whitened(),
+        "changes count in full": ChangesInFull(),
+        "changes of cuts alone": WithoutPlayed(),
+        "changes of pitch and tempo alone": WithoutCuts(),
         "rows half as long": ShorterRows(),
         "views not compared": Contrastive(augmentation_awareness=0.0),
         "crops only": Contrastive(augmentation=[]),
@@ -331,7 +358,7 @@ class VQ(SharedTraining, VQTransformerEncoder):
 
     def _make_readout(self) -> ReadOut:
         usual = super()._make_readout()
-        scaling = {name: getattr(usual, name) for name in ("saturation", "power", "row_length")}
+        scaling = {name: getattr(usual, name) for name in ("saturation", "tolerance", "row_length")}
         return ChosenBlocks(self._n_maps, self._maps, textures=self._textures, **scaling)
 
 

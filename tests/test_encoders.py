@@ -23,7 +23,7 @@ from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.utils.estimator_checks import estimator_checks_generator, parametrize_with_checks
 from torch import nn
 
-from audiorep import ContrastiveAudioEncoder, VQTransformerEncoder, _base
+from audiorep import ContrastiveAudioEncoder, VQTransformerEncoder, _alterations, _base
 from audiorep._contrastive import ConvWindowEncoder
 from audiorep._log_mels import levelled_blocks
 from audiorep._resampling import resample_blocks
@@ -59,8 +59,8 @@ def test_features_are_standardised_float32(fitted):
     features = fitted.transform(rng.standard_normal((12, 9000)).astype(np.float32))
     assert features.dtype == np.float32
     assert features.shape == (12, len(fitted.get_feature_names_out()))
-    # Rows get one length after the mean was taken away, so it is only nearly zero.
-    np.testing.assert_allclose(features.mean(axis=0), 0, atol=0.1)
+    # Rows get one length after the mean was taken away, so it is only nearly zero, beside 16.
+    np.testing.assert_allclose(features.mean(axis=0), 0, atol=0.25)
 
 
 def test_a_clip_does_not_depend_on_its_company(fitted, waveforms):
@@ -236,14 +236,61 @@ def test_the_readout_is_fitted_on_some_of_many_clips(encoder, audio_files, monke
     expected = encoder.fit(audio_files).transform(audio_files)
     assert expected.shape == (len(audio_files), 4)
     assert len(audio_files) > 5
-    assert n_pooled == [5, len(audio_files)]
+    # Both kinds of altered clips are those of clips that it sees.
+    assert n_pooled == [5, 5, 5, len(audio_files)]
     np.testing.assert_array_equal(clone(encoder).fit_transform(audio_files), expected)
-    assert n_pooled[2:] == [5, len(audio_files) - 5]
+    assert n_pooled[4:] == [5, 5, 5, len(audio_files) - 5]
     # What is learned by training is of all.
     for name, weights in of_all.module_.state_dict().items():
         torch.testing.assert_close(encoder.module_.state_dict()[name], weights, rtol=0, atol=0)
     seen = [audio_files[i] for i in np.linspace(0, len(audio_files) - 1, 5).astype(int)]
     assert np.abs(encoder.transform(seen).mean(0)).max() < np.abs(expected.mean(0)).max()
+
+
+def test_few_clips_are_altered_and_those_that_were_left_out_are_not(
+    encoder, audio_files, tmp_path, monkeypatch
+):
+    """Rows of altered clips are compared with those of the clips themselves."""
+    altered = []
+
+    def noted(clips, which, log_mel):
+        which = list(which)
+        altered.extend(clips.name(i) for i in which)
+        return _alterations.played_otherwise(clips, which, log_mel)
+
+    monkeypatch.setattr(_base, "played_otherwise", noted)
+    monkeypatch.setattr(_base, "_MOST_ALTERED", 3)
+    broken = tmp_path / "broken.wav"
+    broken.write_bytes(b"no sound")
+    paths = [broken, *audio_files[:5]]
+    with pytest.warns(UserWarning, match="1 of 6 clips were left out"):
+        encoder.set_params(on_error="skip").fit(paths)
+    assert len(altered) == 3
+    for name, path in zip(altered, (audio_files[0], audio_files[2], audio_files[4]), strict=True):
+        assert str(path) in name
+
+
+def test_what_pitch_and_tempo_change_counts_for_less(encoder):
+    """A clip and the same played a little faster are closer to each other than without that."""
+    notes = make_instrument_notes(40, random_state=0).data
+    faster = [played_faster(note) for note in notes]
+
+    def distance(encoder):
+        features = encoder.fit_transform(notes)
+        moved = encoder.transform(faster) - features
+        return np.linalg.norm(moved, axis=1).mean() / np.linalg.norm(features, axis=1).mean()
+
+    usual = distance(clone(encoder))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(encoder), "_changes", lambda *of_fit: ())
+        ignored = distance(clone(encoder))
+    assert usual < 0.9 * ignored
+
+
+def played_faster(note, factor=1.12):
+    """The note, played faster."""
+    positions = np.arange(0, len(note) - 1, factor)
+    return np.interp(positions, np.arange(len(note)), note)
 
 
 def test_same_seed_same_bits(encoder, waveforms):
@@ -616,13 +663,6 @@ def test_the_map_whose_filters_are_compared():
     second_stage = module.backbone.feature_maps(module.scaler(log_mel, n_valid), first=1)[0]
     assert torch.equal(found, second_stage)
     assert found.shape[1] == n_filters * 4
-
-
-def test_the_transformer_levels_what_a_transformer_gathers(waveforms):
-    """Along its axes, variance grows with its root where it is large."""
-    encoder = clone(TINY["vq"]).fit(waveforms)
-    assert (encoder.readout_.saturation, encoder.readout_.power) == (1 / 512, 0.5)
-    assert clone(TINY["contrastive"]).fit(waveforms).readout_.power == 1
 
 
 def test_beside_the_contrastive_encoder_the_transformer_counts_for_less(waveforms):

@@ -22,6 +22,7 @@ FORBIDDEN = {
     "_texture": ("audiorep._base", *ENCODERS, "audiorep.evaluation"),
     "_pooling": ("audiorep._base", *ENCODERS, "audiorep.evaluation"),
     "_embedding": ("audiorep._base", *ENCODERS, "audiorep.evaluation"),
+    "_alterations": ("audiorep._base", *ENCODERS, "audiorep.evaluation"),
     "_readout": ("audiorep._base", *ENCODERS, "audiorep.evaluation"),
     "_base": (*ENCODERS, "audiorep.evaluation", "audiorep.datasets"),
     "_contrastive": ("audiorep._vq", "audiorep.evaluation", "audiorep.datasets"),

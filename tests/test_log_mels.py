@@ -30,6 +30,46 @@ def test_doubling_the_amplitude_adds_six_decibels():
     torch.testing.assert_close(difference, torch.full_like(difference, 1.3863), atol=1e-3, rtol=0)
 
 
+def tones(*frequencies, seconds=1.0):
+    time = torch.arange(int(16000 * seconds)) / 16000
+    return sum(torch.sin(2 * math.pi * f * time) for f in frequencies)
+
+
+@pytest.mark.parametrize("pitch", [1.0, 1.125, 1.25, 1.3])
+def test_played_higher_a_tone_is_where_a_higher_one_is(pitch):
+    """Next to exactly so: windows are cut to whole timesteps."""
+    heard = LogMel().played(pitch, 1.0)(tones(500, 3000))
+    higher = LogMel()(tones(500 * pitch, 3000 * pitch))
+    assert heard.shape == higher.shape
+    loud = higher[:, 20:80] > higher.amax() - 5
+    level = (heard - higher)[:, 20:80][loud].mean()  # a longer window sums up more
+    assert (heard - higher - level)[:, 20:80][loud].abs().max() < 0.25
+
+
+@pytest.mark.parametrize(("tempo", "n_frames"), [(0.5, 201), (1.0, 101), (1.6, 63), (9.0, 32)])
+def test_played_faster_there_are_fewer_frames(tempo, n_frames):
+    """But no timestep is skipped: frames are never further apart than a window is long."""
+    assert LogMel().played(1.0, tempo)(torch.zeros(16000)).shape == (64, n_frames)
+
+
+def test_played_as_it_is_nothing_changes():
+    waveform = torch.randn(8000, generator=torch.Generator().manual_seed(0))
+    log_mel = LogMel(n_fft=400, n_mels=40)
+    played = log_mel.played(1.0, 1.0)
+    assert torch.equal(played(waveform), log_mel(waveform))
+    log_mel.played(1.25, 1.25)
+    assert (log_mel.n_fft, log_mel.hop_length) == (400, 160)
+
+
+@pytest.mark.parametrize(
+    ("pitch", "tempo", "message"),
+    [(0.9, 1.0, "pitch=0.9"), (math.nan, 1.0, "pitch=nan"), (1.0, 0.0, "tempo=0.0")],
+)
+def test_what_cannot_be_played(pitch, tempo, message):
+    with pytest.raises(ValueError, match=message):
+        LogMel().played(pitch, tempo)
+
+
 @pytest.mark.parametrize("n_timesteps", [1, 159, 160, 161, 5000])
 @pytest.mark.parametrize("block_length", [64, 1000])
 def test_streaming_makes_no_difference(n_timesteps, block_length):

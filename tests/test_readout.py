@@ -1,8 +1,10 @@
+import weakref
+
 import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from audiorep._readout import ReadOut
+from audiorep._readout import Changes, ReadOut
 
 
 def pooled(n=200, seed=0):
@@ -52,10 +54,6 @@ def test_variance_saturates_as_stated():
         found = before_lengths(ReadOut(n_features=20, saturation=saturation).fit(x), x).var(axis=0)
         expected = share / (1 + share / saturation)
         np.testing.assert_allclose(found / found.sum(), expected / expected.sum(), rtol=1e-3)
-    mild = ReadOut(n_features=20, saturation=0.01, power=0.5).fit(x)
-    expected = share / np.sqrt(1 + share / 0.01)
-    found = before_lengths(mild, x).var(axis=0)
-    np.testing.assert_allclose(found / found.sum(), expected / expected.sum(), rtol=1e-3)
 
 
 def test_how_unusual_a_clip_is_does_not_matter():
@@ -165,3 +163,77 @@ def test_rows_depend_neither_on_company_nor_on_threads(n_clips):
         with threadpool_limits(n_threads, user_api="blas"):
             np.testing.assert_array_equal(readout.transform(statistics), rows)
             np.testing.assert_array_equal(readout.transform(statistics[3:4]), rows[3:4])
+
+
+def with_changes(changes=(), **parameters):
+    x = pooled(2000)
+    readout = ReadOut(n_features=20, saturation=np.inf, **parameters)
+    return x, readout.fit(x, changes=changes)
+
+
+def directions(readout, n):
+    """Directions in which clips move: `n` at random, in pooled statistics, all of one size."""
+    return np.random.default_rng(1).normal(size=(n, 60)).astype(np.float32) / readout.factor
+
+
+def test_a_direction_in_which_clips_change_counts_as_stated():
+    _, plain = with_changes()
+    direction = directions(plain, 1)
+    rows = np.linspace(-2, 2, 50, dtype=np.float32)[:, None] * direction
+    tolerance = 1 / 100
+    _, steady = with_changes([Changes(rows, 0.5)], tolerance=tolerance)
+
+    def length(readout, moved):
+        return np.linalg.norm(before_lengths(readout, readout.mean + moved))
+
+    mean_square = 0.5 * (before_lengths(plain, plain.mean + rows) ** 2).sum(1).mean()
+    along = before_lengths(plain, plain.mean + direction)
+    across = directions(plain, 2)[1:]
+    across -= (before_lengths(plain, plain.mean + across) @ along.T) / (along @ along.T) * direction
+    # All rows are scaled up alike afterwards, so that lengths are compared with each other.
+    before = length(plain, direction) / length(plain, across)
+    after = length(steady, direction) / length(steady, across)
+    assert after / before == pytest.approx((1 + mean_square / tolerance) ** -0.5, rel=1e-3)
+    assert after < before / 2
+
+
+def test_axes_are_principal_axes_after_changes_too():
+    x, plain = with_changes()
+    x, steady = with_changes([Changes(directions(plain, 30), 1.0), Changes(0.1 * x[:9], 2.0)])
+    covariance = np.cov(before_lengths(steady, x).T)
+    variance = np.diag(covariance)
+    np.testing.assert_allclose(covariance, np.diag(variance), atol=1e-4)
+    assert (np.diff(variance) < 0).all()
+    assert variance.sum() == pytest.approx(1.0, rel=1e-3)
+    assert plain.n_features_out == steady.n_features_out == 20
+
+
+def test_changes_that_are_ignored_or_nothing_change_nothing():
+    x, plain = with_changes()
+    rows = directions(plain, 30)
+    for changes, tolerance in (
+        ([Changes(rows, 1.0)], np.inf),
+        ([Changes(rows, 0.0)], 1e-3),
+        ([Changes(0 * rows, 1.0)], 1e-3),
+    ):
+        _, other = with_changes(changes, tolerance=tolerance)
+        np.testing.assert_array_equal(other.transform(x), plain.transform(x))
+    _, other = with_changes([Changes(rows, 1.0)], tolerance=1e-3)
+    assert not np.allclose(other.transform(x), plain.transform(x), atol=0.1)
+
+
+def test_one_kind_of_change_is_kept_at_a_time():
+    """There may be a hundred megabytes of each."""
+    _, plain = with_changes()
+    alive = []
+
+    def kinds():
+        for _ in range(3):
+            rows = directions(plain, 5)
+            alive.append(weakref.ref(rows))
+            yield Changes(rows, 1.0)
+            del rows
+            assert sum(ref() is not None for ref in alive) <= 1
+
+    with_changes(kinds())
+    assert len(alive) == 3

@@ -1,5 +1,6 @@
 """Waveform to log-mel spectrogram."""
 
+import copy
 import threading
 import warnings
 from collections.abc import Iterable, Iterator
@@ -129,6 +130,58 @@ class LogMel(nn.Module):
             held = block
         # The last block comes with the zeros behind it, so that a short clip stays in one piece.
         yield self._frames(torch.cat((rest, half) if held is None else (rest, held, half)))
+
+    def played(self, pitch: float, tempo: float) -> "LogMel":
+        """Return what hears a waveform as if it were played at another pitch and tempo.
+
+        Its window is longer by `pitch`, and what it finds at a frequency is taken for what would
+        be at one higher by as much. So nothing has to be resampled.
+
+        Parameters
+        ----------
+        pitch : float
+            By what all frequencies are multiplied; at least 1, for with less nothing would be left
+            for the highest bands.
+        tempo : float
+            How many times as fast; there are fewer frames by as much.
+
+        Returns
+        -------
+        LogMel
+            With the same bands.
+
+        Raises
+        ------
+        ValueError
+            When `pitch` is less than 1, or `tempo` is not positive.
+
+        Examples
+        --------
+        >>> import math
+        >>> import torch
+        >>> from audiorep.nn import LogMel
+        >>> tone = torch.sin(2 * math.pi * 800 / 16000 * torch.arange(16000))
+        >>> higher = torch.sin(2 * math.pi * 1000 / 16000 * torch.arange(16000))
+        >>> heard = LogMel().played(pitch=1.25, tempo=2.0)(tone)
+        >>> heard.shape
+        torch.Size([64, 51])
+        >>> bool(heard.mean(1).argmax() == LogMel()(higher).mean(1).argmax())
+        True
+        """
+        if not pitch >= 1:
+            raise ValueError(f"pitch={pitch} must be at least 1.")
+        if not tempo > 0:
+            raise ValueError(f"tempo={tempo} must be positive.")
+        n_fft = 2 * round(self.n_fft * pitch / 2)
+        played = copy.deepcopy(self)
+        played.n_fft = n_fft
+        played.hop_length = min(max(1, round(self.hop_length * tempo)), n_fft)
+        played.window = torch.hann_window(n_fft, dtype=self.window.dtype, device=self.window.device)
+        # As far apart as before, after what all frequencies were multiplied by; the bands end
+        # where they did.
+        n_more = n_fft // 2 - self.n_fft // 2
+        played.filters = nn.functional.pad(self.filters, (0, 0, 0, n_more))
+        return played
 
     def _frames(self, padded: Tensor) -> Tensor:
         spectrum = torchaudio.functional.spectrogram(
