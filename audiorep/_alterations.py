@@ -3,6 +3,8 @@
 import math
 from collections.abc import Iterable, Sequence
 
+import numpy as np
+import numpy.typing as npt
 from torch import Tensor
 
 from audiorep._clips import Clips
@@ -10,11 +12,27 @@ from audiorep._embedding import Source
 from audiorep._log_mels import levelled_blocks
 from audiorep.nn import LogMel
 
-# By how much frequencies rise, and how much faster all is: what is played faster by an eighth or by
-# a quarter, and then stretched or compressed in time by a quarter.
+# By what frequencies are multiplied, and how many times as fast all is: a clip is played faster by
+# an eighth or by a quarter, which raises both, and its tempo then lowered or raised by 0.8 or 1.25.
 _PLAYED = ((1.125, 0.9), (1.25, 1.5625), (1.125, 1.40625), (1.25, 1.0))
 # Where a part of a clip begins and ends, as shares of the clip.
 _PARTS = ((0.0, 0.7), (0.3, 1.0), (0.1, 0.9), (0.2, 0.8))
+# Clips that are altered, and their frames in all, for they are held in memory; of clips of an hour
+# there are few, but never fewer than this.
+_MOST, _MOST_FRAMES, _FEWEST = 1024, 1 << 20, 16
+
+
+def choose_clips(n_frames: npt.NDArray[np.int64]) -> npt.NDArray[np.intp]:
+    """Return the positions of clips that are to be altered, evenly spread.
+
+    Parameters
+    ----------
+    n_frames : ndarray of shape (n_clips,)
+        How long clips are.
+    """
+    affordable = max(_FEWEST, int(_MOST_FRAMES / n_frames.mean()))
+    n_chosen = min(len(n_frames), _MOST, affordable)
+    return np.linspace(0, len(n_frames) - 1, n_chosen).astype(np.intp)
 
 
 def played_otherwise(clips: Clips, which: Iterable[int], log_mel: LogMel) -> list[Source]:
@@ -33,14 +51,18 @@ def played_otherwise(clips: Clips, which: Iterable[int], log_mel: LogMel) -> lis
     Returns
     -------
     list of Source
-        One of each clip, levelled.
+        One of each clip, levelled and in half precision.
+
+    Raises
+    ------
+    ValueError or OSError
+        When a clip cannot be read.
     """
     ways = [log_mel.played(*way) for way in _PLAYED]
     sources = []
     for turn, i in enumerate(which):
-        way = ways[turn % len(ways)]
-        n_frames = clips.check(i) // way.hop_length + 1
-        sources.append(Source(n_frames, levelled_blocks(clips, i, way)))
+        blocks = list(levelled_blocks(clips, i, ways[turn % len(ways)]))
+        sources.append(Source(sum(block.shape[1] for block in blocks), blocks))
     return sources
 
 

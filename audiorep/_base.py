@@ -22,7 +22,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from audiorep._alterations import cut_short, played_otherwise
+from audiorep._alterations import choose_clips, cut_short, played_otherwise
 from audiorep._clips import Clips, check_clips
 from audiorep._dtype import undisturbed
 from audiorep._embedding import FloatArray, Pooled, Source, clip_frames, pool_clips, pool_groups
@@ -37,8 +37,6 @@ _FORMAT_VERSION = 8
 # Clips whose statistics the read-out is fitted on (its axes, on half as many): those of many more
 # would fill the memory, some 0.1 MB each, and hardly change it.
 _MOST_FOR_READOUT = 4096
-# Of these, clips that are altered, in each way.
-_MOST_ALTERED = 1024
 # How much it counts, beside what changes with pitch and tempo, what changes as a clip is cut short.
 _CUT_WEIGHT = 0.25
 
@@ -276,7 +274,7 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseAu
             Clips of more than a minute are levelled in equal parts of a minute at most, and their
             statistics are averages over these. Long recordings had better be cut into clips: how
             long training takes, and how many features there are at most, goes by the number of
-            clips. Up to 1024 files are read once more after training, as if they were played at
+            clips. Up to 1024 files are read twice, the second time as if they were played at
             another pitch and tempo: what that changes counts for less in the features.
         y : None
             Ignored; here for scikit-learn's sake.
@@ -337,16 +335,21 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseAu
         """
         clips = self._check_fit(X)
         training_set = self._read_training_set(clips, every_clip)
+        log_mels = training_set.log_mels
+        n_seen = min(len(log_mels), _MOST_FOR_READOUT)
+        seen = np.linspace(0, len(log_mels) - 1, n_seen).astype(np.intp)
+        chosen = choose_clips(log_mels.lengths.numpy()[seen])
+        # Now, so that a file that has changed meanwhile is found before training.
+        positions = [training_set.used[i] for i in seen[chosen]]
+        played = played_otherwise(clips, positions, training_set.log_mel)
         module_settings = self._settings()
         module, history = self._trained(training_set, module_settings, self._train)
-        log_mels = training_set.log_mels
+        started = time.monotonic()
         sources = [
             Source(int(n_frames), log_mels.blocks(i)) for i, n_frames in enumerate(log_mels.lengths)
         ]
-        n_seen = min(len(sources), _MOST_FOR_READOUT)
-        seen = np.linspace(0, len(sources) - 1, n_seen).astype(np.intp)
         pooled = self._pool(module, [sources[i] for i in seen], training_set.device)
-        changes = self._changes(module, clips, training_set, seen, pooled.rows)
+        changes = self._changes(module, training_set, seen, chosen, pooled.rows, played)
         readout = self._make_readout().fit(*pooled, changes)
         self._log_mel_settings = training_set.log_mel_settings
         self._module_settings = module_settings
@@ -354,7 +357,47 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseAu
         self.module_, self.readout_ = module, readout
         if self.readout_.all_alike:
             warn_of_equal_clips(count_sounds(log_mels.lengths))
+        if self.verbose:
+            print(
+                f"{type(self).__name__}: heard {n_seen} clips, and {len(chosen)} of them altered, "
+                f"in {time.monotonic() - started:.1f} s",
+                file=sys.stderr,
+                flush=True,
+            )
         return sources, seen, pooled
+
+    def _changes(
+        self,
+        module: WindowEncoder,
+        training_set: TrainingSet,
+        seen: npt.NDArray[np.intp],
+        chosen: npt.NDArray[np.intp],
+        pooled: FloatArray,
+        played: list[Source],
+    ) -> Iterator[Changes]:
+        """Yield what altering clips does to their statistics, for each kind of alteration.
+
+        Parameters
+        ----------
+        module : WindowEncoder
+        training_set : TrainingSet
+        seen : ndarray of shape (n_seen,)
+            Which of the training set the read-out sees.
+        chosen : ndarray of shape (n_chosen,)
+            Which of these are altered.
+        pooled : ndarray of shape (n_seen, n_statistics)
+            Statistics of what it sees.
+        played : list of Source
+            The chosen ones, played otherwise.
+        """
+
+        def changes(altered: list[Source], weight: float) -> Changes:
+            rows = self._pool(module, altered, training_set.device).rows
+            rows -= pooled[chosen]
+            return Changes(rows, weight)
+
+        yield changes(played, 1.0)
+        yield changes(cut_short(map(training_set.log_mels.blocks, seen[chosen])), _CUT_WEIGHT)
 
     def _pool(self, module: WindowEncoder, sources: list[Source], device: torch.device) -> Pooled:
         """Return the statistics of training clips, or of altered ones."""
@@ -365,38 +408,6 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseAu
                 f"learning_rate={self.learning_rate}."
             )
         return pooled
-
-    def _changes(
-        self,
-        module: WindowEncoder,
-        clips: Clips,
-        training_set: TrainingSet,
-        seen: npt.NDArray[np.intp],
-        pooled: FloatArray,
-    ) -> Iterator[Changes]:
-        """Yield what altering clips does to their statistics, for each kind of alteration.
-
-        Parameters
-        ----------
-        module : WindowEncoder
-        clips : Clips
-            As they were handed in.
-        training_set : TrainingSet
-        seen : ndarray of shape (n_seen,)
-            Which of the training set the read-out sees.
-        pooled : ndarray of shape (n_seen, n_statistics)
-            Their statistics.
-        """
-        log_mels, used = training_set.log_mels, training_set.used
-        chosen = np.linspace(0, len(seen) - 1, min(len(seen), _MOST_ALTERED)).astype(np.intp)
-        which = seen[chosen].tolist()
-        # Files are read once more, for the log-mels do not hold what a longer window hears.
-        played = played_otherwise(clips, (used[i] for i in which), training_set.log_mel)
-        cut = cut_short(log_mels.blocks(i) for i in which)
-        for sources, weight in ((played, 1.0), (cut, _CUT_WEIGHT)):
-            altered = self._pool(module, sources, training_set.device).rows
-            altered -= pooled[chosen]
-            yield Changes(altered, weight)
 
     # ------------------------------------------------------------------ transform
 

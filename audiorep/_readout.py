@@ -98,7 +98,8 @@ class ReadOut:
         block_weights : sequence of float, default=None
             How much each block counts. None means that all count the same.
         changes : iterable of Changes, default=()
-            One of each kind of alteration. They are let go, one by one.
+            One of each kind of alteration. They are let go, one by one; where all clips are alike,
+            none is asked for.
         """
         self.mean = pooled.mean(axis=0, dtype=np.float64).astype(np.float32)
         # Column by column, or all would be there once more in float64.
@@ -112,17 +113,19 @@ class ReadOut:
         chosen = np.linspace(0, len(pooled) - 1, min(len(pooled), _MAX_CLIPS)).astype(int)
         rows = (pooled[chosen] - self.mean) * self.factor
         variance, axes = _principal_axes(rows, self.n_features)
+        del rows
         total = max(float(variance.sum()), 1e-30)
+        self.all_alike = total < _ALIKE**2
         gain = (1 + variance / total / self.saturation) ** -0.5
         axes, variance = axes * gain, variance * gain**2
         variance_left = max(float(variance.sum()), 1e-30)
         moved = np.zeros((len(variance), len(variance)))
-        for kind in changes:
+        for kind in () if self.all_alike else changes:
             along = ((kind.rows * self.factor) @ axes.astype(np.float32)).astype(np.float64)
             moved += kind.weight / len(along) / variance_left * (along.T @ along)
+            del kind, along
         axes, variance = _steadied(axes, variance, moved / self.tolerance)
         axes /= max(np.sqrt(variance.sum()), 1e-15)  # mean squared length of rows: 1
-        self.all_alike = total < _ALIKE**2
         if self.all_alike:
             axes *= 0.0
         self.projection = axes.astype(np.float32)

@@ -64,10 +64,11 @@ SEVERAL_SEEDS = (SUPERVISED, "contrastive")
 # of instruments; that frames count by their loudness, that views are compared, and how wide windows
 # are, on the folds 2 and 3. That the floor below which sound counts as silence should be looked at
 # once more was seen from results of all folds of all sets; it was then decided on folds other than
-# the first. Where the VQ-transformer's variance saturates was judged on 2 and 3 of drums, s3 of
-# FSDD, 1 of RAVDESS, and 2 of both other sets, for few labels above all: with all, it is no better
-# on the mean than what was there before. How long rows are was judged on 1 to 4 of ESC-10, s2, s4
-# and s6 of FSDD, 2 and 4 of drums, 1 and 5 of instruments, and 2 and 5 of RAVDESS.
+# the first. How long rows are was judged on 1 to 4 of ESC-10, s2, s4 and s6 of FSDD, 2 and 4 of
+# drums, 1 and 5 of instruments, and 2 and 5 of RAVDESS. How clips are altered for the read-out, and
+# how much that counts, was judged by few labels and by all on 1, 3 and 5 of ESC-10 and of
+# instruments, s1 to s3 of FSDD, 1, 2 and 4 of drums, and 1, 2 and 5 of RAVDESS, and some choices
+# among these on all folds.
 
 # The rows, from controls to what is judged; others that are stored follow.
 ROWS = (

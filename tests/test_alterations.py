@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from audiorep._alterations import cut_short, played_otherwise
+from audiorep._alterations import choose_clips, cut_short, played_otherwise
 from audiorep._clips import Clips
 from audiorep.nn import LogMel
 
@@ -57,3 +57,23 @@ def test_blocks_are_cut_one_by_one_in_turn():
 def test_of_a_click_something_is_left(n_frames):
     for source in cut_short([[torch.zeros(2, n_frames)]] * 4):
         assert 1 <= joined(source).shape[1] == source.n_frames <= n_frames
+
+
+def test_clips_of_more_than_a_minute_are_played_in_blocks():
+    rng = np.random.default_rng(0)
+    clips = Clips([rng.normal(size=1000 * 130).astype(np.float32)], 1000)
+    (source,) = played_otherwise(clips, [0], LogMel(1000, 128, 40, 16))
+    lengths = [block.shape[1] for block in source.blocks]
+    assert len(lengths) == 3
+    assert sum(lengths) == source.n_frames == 130000 // 36 + 1
+
+
+@pytest.mark.parametrize(
+    ("n_clips", "n_frames", "n_chosen"),
+    [(2, 50, 2), (320, 500, 320), (5000, 40, 1024), (900, 6000, 174), (500, 360000, 16)],
+)
+def test_many_clips_or_long_ones_are_not_all_altered(n_clips, n_frames, n_chosen):
+    """But clips from the first to the last, each once."""
+    chosen = choose_clips(np.full(n_clips, n_frames))
+    assert len(set(chosen)) == len(chosen) == n_chosen
+    assert (chosen[0], chosen[-1]) == (0, n_clips - 1)

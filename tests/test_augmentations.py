@@ -22,6 +22,7 @@ from audiorep.augmentations import (
     TimeMask,
     ViewAugmentation,
 )
+from audiorep.augmentations._views import FrozenChain
 
 SIMPLE = [
     BackgroundMixing,
@@ -485,3 +486,13 @@ def test_style_is_mixed_into_the_stated_share_of_clips():
     assert altered.float().mean().item() == pytest.approx(0.3, abs=0.05)
     assert torch.equal(StyleMixing(probability=0.0)(x), x)
     assert torch.equal(StyleMixing(probability=1.0)(x[:1]), x[:1])
+
+
+def test_log_mels_whose_sum_overflows_are_finite_all_the_same():
+    loud = torch.full((2, 64, 96), 1e36)
+    assert torch.isinf(loud.sum())
+    assert torch.equal(FrozenChain([torch.nn.Identity()])(loud), loud)
+    for what in (math.nan, math.inf):
+        loud[1, 3, 5] = what
+        with pytest.raises(ValueError, match="Identity made NaN or infinity"):
+            FrozenChain([torch.nn.Identity()])(loud)

@@ -247,50 +247,82 @@ def test_the_readout_is_fitted_on_some_of_many_clips(encoder, audio_files, monke
     assert np.abs(encoder.transform(seen).mean(0)).max() < np.abs(expected.mean(0)).max()
 
 
-def test_few_clips_are_altered_and_those_that_were_left_out_are_not(
+def test_altered_clips_are_compared_with_the_same_clips(
     encoder, audio_files, tmp_path, monkeypatch
 ):
-    """Rows of altered clips are compared with those of the clips themselves."""
-    altered = []
-
-    def noted(clips, which, log_mel):
-        which = list(which)
-        altered.extend(clips.name(i) for i in which)
-        return _alterations.played_otherwise(clips, which, log_mel)
-
-    monkeypatch.setattr(_base, "played_otherwise", noted)
-    monkeypatch.setattr(_base, "_MOST_ALTERED", 3)
+    """Altered into what they were, they do not change, whichever of them are looked at."""
     broken = tmp_path / "broken.wav"
     broken.write_bytes(b"no sound")
-    paths = [broken, *audio_files[:5]]
-    with pytest.warns(UserWarning, match="1 of 6 clips were left out"):
-        encoder.set_params(on_error="skip").fit(paths)
-    assert len(altered) == 3
-    for name, path in zip(altered, (audio_files[0], audio_files[2], audio_files[4]), strict=True):
-        assert str(path) in name
+    monkeypatch.setattr(_base, "_MOST_FOR_READOUT", 5)
+    monkeypatch.setattr(_alterations, "_MOST", 3)
+    kinds = []
+    changes_of = type(encoder)._changes
+
+    def noted(*of_fit):
+        for changes in changes_of(*of_fit):
+            kinds.append(np.abs(changes.rows).max(axis=1))
+            yield changes
+
+    monkeypatch.setattr(type(encoder), "_changes", noted)
+    encoder.set_params(on_error="skip")
+
+    def fit():
+        kinds.clear()
+        with pytest.warns(UserWarning, match="1 of 13 clips were left out"):
+            encoder.fit([broken, *audio_files])
+        assert [len(of_clips) for of_clips in kinds] == [3, 3]
+        return np.stack(kinds)
+
+    assert (fit() > 0.01).all()
+    monkeypatch.setattr(_alterations, "_PLAYED", ((1.0, 1.0),))
+    played, cut = fit()
+    assert not played.any()
+    assert (cut > 0.01).all()
+    monkeypatch.setattr(_alterations, "_PARTS", ((0.0, 1.0),))
+    assert not fit().any()
 
 
-def test_what_pitch_and_tempo_change_counts_for_less(encoder):
-    """A clip and the same played a little faster are closer to each other than without that."""
+def test_a_file_that_changes_while_it_is_read_is_found_before_training(
+    encoder, audio_files, monkeypatch
+):
+    def vanishing(*of_reading):
+        found = type(encoder)._read_training_set(encoder, *of_reading)
+        os.remove(audio_files[2])
+        return found
+
+    monkeypatch.setattr(encoder, "_read_training_set", vanishing, raising=False)
+    monkeypatch.setattr(type(encoder), "_train", lambda *of_fit: pytest.fail("trained"))
+    with pytest.raises(FileNotFoundError, match="clip 2 "):
+        encoder.fit(audio_files)
+
+
+def played_faster(note):
+    """The note, played faster by an eighth."""
+    positions = np.arange(0, len(note) - 1, 1.125)
+    return np.interp(positions, np.arange(len(note)), note)
+
+
+def cut_short(note):
+    """The note without its first quarter."""
+    return note[len(note) // 4 :]
+
+
+@pytest.mark.parametrize(("kind", "alter"), [(0, played_faster), (1, cut_short)])
+def test_what_changes_as_a_clip_is_altered_counts_for_less(encoder, kind, alter, monkeypatch):
+    """A clip and its altered copy are closer to each other than they would be."""
     notes = make_instrument_notes(40, random_state=0).data
-    faster = [played_faster(note) for note in notes]
+    altered = [alter(note) for note in notes]
+    changes_of = type(encoder)._changes
 
-    def distance(encoder):
-        features = encoder.fit_transform(notes)
-        moved = encoder.transform(faster) - features
+    def distance(kinds):
+        monkeypatch.setattr(type(encoder), "_changes", kinds)
+        fitted = clone(encoder)
+        features = fitted.fit_transform(notes)
+        moved = fitted.transform(altered) - features
         return np.linalg.norm(moved, axis=1).mean() / np.linalg.norm(features, axis=1).mean()
 
-    usual = distance(clone(encoder))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(type(encoder), "_changes", lambda *of_fit: ())
-        ignored = distance(clone(encoder))
-    assert usual < 0.9 * ignored
-
-
-def played_faster(note, factor=1.12):
-    """The note, played faster."""
-    positions = np.arange(0, len(note) - 1, factor)
-    return np.interp(positions, np.arange(len(note)), note)
+    counted = distance(lambda *of_fit: [list(changes_of(*of_fit))[kind]])
+    assert counted < 0.9 * distance(lambda *of_fit: ())
 
 
 def test_same_seed_same_bits(encoder, waveforms):
@@ -651,6 +683,7 @@ def test_verbose_shows_progress(encoder, waveforms, capsys):
     encoder.set_params(verbose=1).fit(waveforms)
     shown = capsys.readouterr().err
     assert "read 12 clips" in shown
+    assert "heard 12 clips, and 12 of them altered, in" in shown
     assert "loss" in shown
 
 

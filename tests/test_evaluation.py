@@ -213,7 +213,7 @@ class InTwoSteps(BaseEstimator):
     ],
     ids=["contrastive", "VQ-transformer"],
 )
-def test_files_are_read_once_and_nothing_changes(encoder, audio_files, monkeypatch):
+def test_files_are_read_less_often_and_nothing_changes(encoder, audio_files, monkeypatch):
     """Features of fit_transform give the same scores as those of fit and transform."""
     y, probability = [0, 1] * 6, ["accuracy", "neg_log_loss"]
     reads = []

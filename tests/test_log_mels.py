@@ -81,6 +81,17 @@ def test_streaming_makes_no_difference(n_timesteps, block_length):
     torch.testing.assert_close(blocks, whole)
 
 
+@pytest.mark.parametrize("hop_length", [1, 100, 129, 200, 256])
+def test_streaming_makes_no_difference_wherever_blocks_end_and_frames_begin(hop_length):
+    """Frames may be so far apart that a short last block brings none."""
+    log_mel = LogMel(n_fft=256, hop_length=hop_length, n_mels=16)
+    waveform = torch.randn(700, generator=torch.Generator().manual_seed(0))
+    whole = log_mel(waveform)
+    for end in range(1, 700):
+        blocks = list(log_mel.stream([waveform[:end], waveform[end:]]))
+        torch.testing.assert_close(torch.cat(blocks, dim=1), whole)
+
+
 def test_a_short_clip_streams_in_one_piece():
     assert len(list(LogMel().stream([torch.randn(5000)]))) == 1
 

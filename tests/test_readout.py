@@ -225,15 +225,22 @@ def test_changes_that_are_ignored_or_nothing_change_nothing():
 def test_one_kind_of_change_is_kept_at_a_time():
     """There may be a hundred megabytes of each."""
     _, plain = with_changes()
-    alive = []
+    alive, made = [], []
 
     def kinds():
         for _ in range(3):
-            rows = directions(plain, 5)
-            alive.append(weakref.ref(rows))
-            yield Changes(rows, 1.0)
-            del rows
-            assert sum(ref() is not None for ref in alive) <= 1
+            assert not [ref for ref in alive if ref() is not None]
+            made.append(directions(plain, 5))
+            alive.append(weakref.ref(made[0]))
+            yield Changes(made.pop(), 1.0)
 
     with_changes(kinds())
     assert len(alive) == 3
+
+
+def test_of_clips_that_are_alike_no_changes_are_asked_for():
+    def kinds():
+        raise AssertionError
+        yield
+
+    assert ReadOut().fit(np.ones((5, 8), np.float32), changes=kinds()).all_alike

@@ -117,7 +117,7 @@ class Fold:
     def _compute_features(self, encoder: Any) -> Features:
         started = time.perf_counter()
         with _numbered_as_in_all(self.train):
-            # The rows are the same either way, but fit_transform reads every file once.
+            # The rows are the same either way, but fit_transform reads files less often.
             if hasattr(encoder, "fit_transform"):
                 train = _dense(encoder.fit_transform(self.X_train))
             else:

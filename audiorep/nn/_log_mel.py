@@ -16,6 +16,8 @@ from audiorep._warn import warn
 # Added to the power before the logarithm: far below the quantisation noise of 16-bit audio.
 POWER_FLOOR = 1e-10
 
+_MOST_TIMES = 1000  # that something may be played as high, or as fast
+
 # Filters of warnings are those of the whole process, so one thread at a time may change them.
 _WARNINGS_LOCK = threading.Lock()
 
@@ -129,7 +131,9 @@ class LogMel(nn.Module):
                     rest = rest[n_frames * self.hop_length :]
             held = block
         # The last block comes with the zeros behind it, so that a short clip stays in one piece.
-        yield self._frames(torch.cat((rest, half) if held is None else (rest, held, half)))
+        rest = torch.cat((rest, half) if held is None else (rest, held, half))
+        if len(rest) >= self.n_fft:  # else, where frames are far apart, all are there
+            yield self._frames(rest)
 
     def played(self, pitch: float, tempo: float) -> "LogMel":
         """Return what hears a waveform as if it were played at another pitch and tempo.
@@ -140,10 +144,10 @@ class LogMel(nn.Module):
         Parameters
         ----------
         pitch : float
-            By what all frequencies are multiplied; at least 1, for with less nothing would be left
-            for the highest bands.
+            By what all frequencies are multiplied, from 1 to 1000: with less than 1, nothing would
+            be left for the highest bands.
         tempo : float
-            How many times as fast; there are fewer frames by as much.
+            How many times as fast, 1000 times at most.
 
         Returns
         -------
@@ -153,7 +157,12 @@ class LogMel(nn.Module):
         Raises
         ------
         ValueError
-            When `pitch` is less than 1, or `tempo` is not positive.
+            When `pitch` or `tempo` is out of range.
+
+        Notes
+        -----
+        Both are rounded, so that the window is of an even number of timesteps and frames are whole
+        timesteps apart, but never further than a window is long.
 
         Examples
         --------
@@ -168,10 +177,10 @@ class LogMel(nn.Module):
         >>> bool(heard.mean(1).argmax() == LogMel()(higher).mean(1).argmax())
         True
         """
-        if not pitch >= 1:
-            raise ValueError(f"pitch={pitch} must be at least 1.")
-        if not tempo > 0:
-            raise ValueError(f"tempo={tempo} must be positive.")
+        if not 1 <= pitch <= _MOST_TIMES:
+            raise ValueError(f"pitch={pitch} must be from 1 to {_MOST_TIMES}.")
+        if not 0 < tempo <= _MOST_TIMES:
+            raise ValueError(f"tempo={tempo} must be positive, and {_MOST_TIMES} at most.")
         n_fft = 2 * round(self.n_fft * pitch / 2)
         played = copy.deepcopy(self)
         played.n_fft = n_fft

@@ -3,7 +3,7 @@
 All take a tensor of shape (batch, n_timesteps), of any floating dtype, on any device. All draw for
 every clip anew, without a loop over clips, keep shape and dtype, and do nothing in ``eval()``.
 
-The encoders compute log-mels once and make their views out of those, so their ``augmentation=``
+The encoders make their views out of log-mels that are computed once, so their ``augmentation=``
 takes the modules of :mod:`audiorep.augmentations`, not these. These are for altering recordings
 before an estimator sees them: to train it on more kinds of sound, or to find out how well it
 stands noise, rooms and shifts. To an encoder an altered copy is one more clip, and the contrastive
