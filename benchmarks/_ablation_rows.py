@@ -120,7 +120,7 @@ class ChosenBlocks(ReadOut):
             pooled[:, self.columns],
             [block_sizes[i] for i in chosen],
             [block_weights[i] for i in chosen],
-            (Changes(rows[:, self.columns], weight) for rows, weight in changes),
+            (Changes(rows.take(self.columns, axis=1), weight) for rows, weight in changes),
         )
         return self
 

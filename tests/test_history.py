@@ -392,7 +392,7 @@ def test_progress_shows_the_diagnostics(estimator, shown, waveforms, capsys):
     estimator = clone(estimator).set_params(verbose=1).fit(waveforms, LABELS)
     lines = capsys.readouterr().err.splitlines()
     n_steps = len(estimator.history_["loss"])
-    last = lines[-1]
+    last = [line for line in lines if ": step " in line][-1]
     assert last.startswith(f"{type(estimator).__name__}: step {n_steps}/{n_steps}, ")
     for key in shown:
         assert f"{key} {estimator.history_[key.replace(' ', '_')][-1]:.4g}" in last

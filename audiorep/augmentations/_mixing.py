@@ -79,7 +79,7 @@ class LogMelNoise(Augmentation):
 
     def augment(self, x: Tensor) -> Tensor:
         """Disturb log-mel power."""
-        return x + torch.randn_like(x) * uniform(x, 0.0, self.strength)
+        return torch.randn_like(x).mul_(uniform(x, 0.0, self.strength)).add_(x)
 
 
 class StyleMixing(Augmentation):
