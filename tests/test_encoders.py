@@ -754,14 +754,22 @@ def test_common_checks_with_default_parameters(encoder_class):
 @pytest.mark.slow
 @pytest.mark.shared_data
 def test_contrastive_learning_beats_random_weights(shared_data):
+    """With three labels per class; with all, little is left to be learned on so small a set."""
     folder = load_audio_folder(shared_data / "esc10")
     train, test = np.isin(folder.split, ["2", "3"]), np.isin(folder.split, ["4", "5"])
+    labels = folder.target[train]
     scores = []
-    for n_epochs in (0, 60):
+    for n_epochs in (0, 120):
         encoder = ContrastiveAudioEncoder(n_epochs=n_epochs, random_state=0)
-        model = make_pipeline(encoder, LogisticRegression())
-        model.fit(folder.data[train], folder.target[train])
-        scores.append(model.score(folder.data[test], folder.target[test]))
+        features = encoder.fit_transform(folder.data[train])
+        held_out = encoder.transform(folder.data[test])
+        of_draws = []
+        for draw in range(10):
+            order = np.random.default_rng(draw).permutation(len(labels))
+            few = np.concatenate([order[labels[order] == c][:3] for c in np.unique(labels)])
+            classifier = LogisticRegression().fit(features[few], labels[few])
+            of_draws.append(classifier.score(held_out, folder.target[test]))
+        scores.append(np.mean(of_draws))
     assert scores[1] > scores[0]
 
 
