@@ -432,7 +432,7 @@ def alteration_entries() -> dict[str, Any]:
 
 
 def groups() -> list[dict[str, Any]]:
-    """Return the rows of each encoder; the first of a group are the defaults."""
+    """Return groups of rows, each of one encoder; the first of a group are the defaults."""
     return [contrastive_entries(), alteration_entries(), vq_entries()]
 
 
