@@ -93,6 +93,8 @@ class Clips:
     def _read(self, i: int, file: soundfile.SoundFile) -> Iterator[Tensor]:
         n_read = 0
         block_length = _block_length(file.frames, file.samplerate)
+        if block_length == file.frames:
+            block_length += 1  # one block: it is clear that none follows
         while True:
             try:
                 block = file.read(block_length, dtype="float32", always_2d=True)
@@ -121,21 +123,9 @@ class Clips:
     def _open(self, i: int) -> soundfile.SoundFile:
         path = Path(self.items[i]).expanduser()
         try:
-            is_folder, exists = path.is_dir(), path.exists()
-        except OSError as error:  # such as a name that is too long for one, or no permission
-            raise type(error)(error.errno, f"{self.name(i)}: {error.strerror}.") from error
-        if is_folder:
-            raise ValueError(
-                f"{self.name(i)} is a folder; pass the files in it, for instance by "
-                "audiorep.datasets.load_audio_folder."
-            )
-        if not exists:
-            raise FileNotFoundError(
-                f"{self.name(i)}: no such file; paths are taken relative to the working directory."
-            )
-        try:
             file = soundfile.SoundFile(path)
         except (soundfile.LibsndfileError, RuntimeError, TypeError) as error:
+            self._raise_if_no_file(i, path)
             raise ValueError(
                 f"{self.name(i)} cannot be read as audio: {error}; convert it to a format that "
                 "soundfile reads (WAV, FLAC, OGG, MP3)."
@@ -148,6 +138,21 @@ class Clips:
                 "header, or choose another sample_rate."
             )
         return file
+
+    def _raise_if_no_file(self, i: int, path: Path) -> None:
+        try:
+            is_folder, exists = path.is_dir(), path.exists()
+        except OSError as error:  # such as a name that is too long for one, or no permission
+            raise type(error)(error.errno, f"{self.name(i)}: {error.strerror}.") from error
+        if is_folder:
+            raise ValueError(
+                f"{self.name(i)} is a folder; pass the files in it, for instance by "
+                "audiorep.datasets.load_audio_folder."
+            )
+        if not exists:
+            raise FileNotFoundError(
+                f"{self.name(i)}: no such file; paths are taken relative to the working directory."
+            )
 
     def _is_estimated(self, i: int, file: soundfile.SoundFile) -> bool:
         """Tell whether the length of a file is a guess from its size: of an MP3 without a header.

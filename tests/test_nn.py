@@ -5,8 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
+from audiorep._torchaudio import torchaudio
 from audiorep.nn import ComparisonHead, ConvBackbone, LogMel, NTXentLoss, ProjectionHead
 from audiorep.nn._conv_block import ConvBlock
+from audiorep.nn._log_mel import POWER_FLOOR
 
 
 def naive_nt_xent(first, second, temperature, decoupled):
@@ -32,6 +34,21 @@ def test_nt_xent_equals_double_loop(temperature, decoupled):
     assert loss.item() == pytest.approx(
         naive_nt_xent(first, second, temperature, decoupled), rel=1e-5
     )
+
+
+@pytest.mark.parametrize("shape", [(1,), (777,), (2, 3, 8000)])
+def test_log_mel_is_the_logarithm_of_torchaudios_mel_spectrogram(shape):
+    waveform = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    mel_spectrogram = torchaudio.transforms.MelSpectrogram(
+        16000, n_fft=512, hop_length=160, n_mels=64, f_min=60.0, pad_mode="constant"
+    )
+    expected = torch.log(mel_spectrogram(waveform) + POWER_FLOOR)
+    torch.testing.assert_close(LogMel()(waveform), expected, rtol=1e-5, atol=1e-4)
+
+
+def test_log_mel_has_gradients():
+    waveform = torch.randn(700, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    assert torch.autograd.gradcheck(LogMel().double(), waveform.requires_grad_())
 
 
 @pytest.mark.parametrize(("n_fft", "are_deaf"), [(512, True), (2048, False)])
