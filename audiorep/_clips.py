@@ -94,7 +94,7 @@ class Clips:
         n_read = 0
         block_length = _block_length(file.frames, file.samplerate)
         if block_length == file.frames:
-            block_length += 1  # one block: it is clear that none follows
+            block_length += 1  # of one block, what is missing tells at once that no other follows
         while True:
             try:
                 block = file.read(block_length, dtype="float32", always_2d=True)

@@ -1,8 +1,8 @@
 """The one place that imports torchaudio, with or without its compiled extension.
 
 torchaudio's wheels are compiled against one CUDA version, so ``import torchaudio`` fails beside any
-other build of torch, although all that audiorep uses (spectrograms, mel filter banks, resampling)
-is plain Python. When the real import fails, a stand-in takes the place of the extension.
+other build of torch, although all that audiorep uses (mel filter banks, resampling, Griffin-Lim and
+the like) is plain Python. When the real import fails, a stand-in takes the place of the extension.
 """
 
 import importlib

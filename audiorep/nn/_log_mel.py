@@ -193,7 +193,7 @@ class LogMel(nn.Module):
         return played
 
     def _frames(self, padded: Tensor) -> Tensor:
-        # What torchaudio's spectrogram gives, to the bit, with less to move in memory.
+        # As torchaudio's spectrogram, but with fewer passes over memory.
         frames = padded.unfold(-1, self.n_fft, self.hop_length) * self.window
         parts = torch.view_as_real(torch.fft.rfft(frames)).square_()
         power = parts[..., 0] + parts[..., 1]
