@@ -5,6 +5,7 @@ import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from numbers import Integral, Real
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -25,9 +26,18 @@ from torch import Tensor
 from audiorep._alterations import choose_clips, cut_short, played_otherwise
 from audiorep._clips import Clips, check_clips
 from audiorep._dtype import undisturbed
-from audiorep._embedding import FloatArray, Pooled, Source, clip_frames, pool_clips, pool_groups
+from audiorep._embedding import (
+    ClipFrames,
+    FloatArray,
+    Pooled,
+    Source,
+    clip_frames,
+    pool_clips,
+    pool_groups,
+)
 from audiorep._health import count_sounds, warn_of_equal_clips
 from audiorep._log_mels import LogMels, levelled_blocks
+from audiorep._parallel import ClipSources, share
 from audiorep._readout import Changes, ReadOut
 from audiorep._training import History, resolve_device, resolve_precision, seeded
 from audiorep._warn import warn
@@ -193,13 +203,12 @@ class BaseAudioEstimator(BaseEstimator):
             )
         return log_mels, used
 
-    def _sources(self, X: Any) -> Iterator[Source]:
-        """Validate X, then return its clips' log-mels one by one."""
+    def _sources(self, X: Any) -> ClipSources:
+        """Validate X, and return its clips, to be read one by one."""
         settings = self._log_mel_settings
         clips = check_clips(self, X, sample_rate=settings["sample_rate"], reset=False)
         lengths = [clips.check(i) // settings["hop_length"] + 1 for i in range(len(clips))]
-        log_mel = LogMel(**settings)
-        return (Source(n, levelled_blocks(clips, i, log_mel)) for i, n in enumerate(lengths))
+        return ClipSources(clips, lengths, LogMel(**settings))
 
     # ------------------------------------------------------------------ state
 
@@ -416,8 +425,10 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseAu
         """Return the features of clips.
 
         Groups of clips are worked on at the same time, on as many threads as torch has
-        (``torch.get_num_threads()``); features do not depend on how many. Meanwhile, as in `fit`,
-        numpy's matrix products have one thread in the whole process.
+        (``torch.get_num_threads()``). Meanwhile, as in `fit`, numpy's matrix products have one
+        thread in the whole process. 64 clips or more are shared among processes within
+        ``joblib.parallel_config(n_jobs=...)``, and among machines with one of joblib's backends for
+        these. Features do not depend on how many there are.
 
         Parameters
         ----------
@@ -444,7 +455,7 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseAu
             When a file does not exist.
         """
         check_is_fitted(self, "readout_")
-        return self._features(self._sources(X))
+        return np.concatenate(share(self._features, self._sources(X)))
 
     def _features(self, sources: Iterable[Source]) -> FloatArray:
         """Return the features of clips; statistics are let go, group by group."""
@@ -463,7 +474,7 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseAu
 
         By default there is a row for every 160 ms of the contrastive encoder, and for every 80 ms
         of the VQ-transformer. Unlike those of `transform`, rows are neither standardised nor
-        scaled; a `StandardScaler` may help.
+        scaled; a `StandardScaler` may help. Processes share the work as in `transform`.
 
         Parameters
         ----------
@@ -479,9 +490,12 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseAu
         """
         check_is_fitted(self, "readout_")
         settings = self._log_mel_settings
-        frames = clip_frames(self.module_, self._sources(X), resolve_device(self.device))
+        frames = list(chain.from_iterable(share(self._frames, self._sources(X))))
         seconds = np.float32(settings["hop_length"] / settings["sample_rate"])
         return [f.features for f in frames], [f.centres * seconds for f in frames]
+
+    def _frames(self, sources: Iterable[Source]) -> list[ClipFrames]:
+        return clip_frames(self.module_, sources, resolve_device(self.device))
 
     @property
     def _n_features_out(self) -> int:

@@ -42,11 +42,14 @@ class Clips:
         Waveforms at `sample_rate`, or audio files of any rate.
     sample_rate : int
         Rate of the waveforms that come out, in hertz.
+    first : int, default=0
+        Number of the first item in messages.
     """
 
-    def __init__(self, items: Sequence[Any], sample_rate: int) -> None:
+    def __init__(self, items: Sequence[Any], sample_rate: int, first: int = 0) -> None:
         self.items = items
         self.sample_rate = sample_rate
+        self.first = first
 
     def __len__(self) -> int:
         return len(self.items)
@@ -54,7 +57,12 @@ class Clips:
     def name(self, i: int) -> str:
         """Return what to call item `i` in a message."""
         item = self.items[i]
-        return f"clip {i}" + (f" ({str(os.fspath(item))!r})" if _is_path(item) else "")
+        path = f" ({str(os.fspath(item))!r})" if _is_path(item) else ""
+        return f"clip {self.first + i}{path}"
+
+    def part(self, start: int, end: int) -> "Clips":
+        """Return the items from `start` to `end`, which is excluded, by the names they have."""
+        return Clips(self.items[start:end], self.sample_rate, self.first + start)
 
     def check(self, i: int) -> int:
         """Return the length of item `i` at `sample_rate`, of a file as its header claims it.

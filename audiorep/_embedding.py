@@ -203,13 +203,19 @@ def _groups(sources: list[Source]) -> list[list[Source]]:
     """Cut clips into groups that take about as long, keep all threads busy and fill batches."""
     n_rounds = -(-len(sources) // (_MOST_CLIPS * torch.get_num_threads()))
     n_groups = min(n_rounds * torch.get_num_threads(), -(-len(sources) // _FEWEST_CLIPS))
-    n_frames = np.array([source.n_frames for source in sources], dtype=np.float64)
-    # A clip is in the group in which its middle is; a long one may leave groups empty.
-    middles = n_frames.cumsum() - n_frames / 2
-    shares = n_frames.sum() * np.arange(1, n_groups) / n_groups
+    groups = equal_parts([source.n_frames for source in sources], n_groups)
+    return [sources[start:end] for start, end in groups]
+
+
+def equal_parts(n_frames: Sequence[int], n_parts: int) -> list[tuple[int, int]]:
+    """Cut clips into consecutive parts of about as many frames, where each begins and ends."""
+    lengths = np.array(n_frames, dtype=np.float64)
+    # A clip is in the part in which its middle is; a long one may leave parts empty.
+    middles = lengths.cumsum() - lengths / 2
+    shares = lengths.sum() * np.arange(1, n_parts) / n_parts
     borders = np.searchsorted(middles, shares, side="right")
-    groups = pairwise([0, *borders.tolist(), len(sources)])
-    return [sources[start:end] for start, end in groups if start < end]
+    parts = pairwise([0, *borders.tolist(), len(lengths)])
+    return [(start, end) for start, end in parts if start < end]
 
 
 def _pool_group(

@@ -1,6 +1,6 @@
 """The tables and the picture that throughput.py makes of what it measured."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import _peers
@@ -25,6 +25,9 @@ def tables(found: Record) -> str:
         wide_table(found, "calls", "clips per second, by clips per call", _calls),
         wide_table(found, "batches", "clips per second of fit, four epochs", _variant),
     ]
+    if many := of_part(found, "processes"):
+        corner = f"clips per second, of {many[0]['n_clips']} clips"
+        blocks.append(wide_table(found, "processes", corner, _sharing, (FLOOR, *ENCODERS)))
     if of_part(found, "number"):
         blocks.append(growth_table(found))
     return "\n\n".join([*("\n".join(block) for block in blocks), _legend(found)])
@@ -63,12 +66,18 @@ def speed_table(found: Record, part: str) -> list[str]:
     return lines
 
 
-def wide_table(found: Record, part: str, corner: str, column: Callable[[Record], str]) -> list[str]:
-    """Return a table with a column for each variant of the encoders' work."""
+def wide_table(
+    found: Record,
+    part: str,
+    corner: str,
+    column: Callable[[Record], str],
+    rows: Sequence[str] = ENCODERS,
+) -> list[str]:
+    """Return a table with a column for each variant of the same work."""
     results = of_part(found, part)
     columns = list(dict.fromkeys(column(result) for result in results))
     lines = head([corner, *columns])
-    for row in ENCODERS:
+    for row in rows:
         cells = {column(r): f"{rate(r):.1f}" for r in results if r["row"] == row}
         lines.append(line([row, *(cells.get(name, "") for name in columns)]))
     return lines
@@ -76,6 +85,11 @@ def wide_table(found: Record, part: str, corner: str, column: Callable[[Record],
 
 def _calls(result: Record) -> str:
     return str(result["per_call"])
+
+
+def _sharing(result: Record) -> str:
+    kind = "threads" if result["processes"] == 1 else "processes"
+    return f"{result[kind]} {kind}"
 
 
 def _variant(result: Record) -> str:
@@ -121,6 +135,13 @@ def _legend(found: Record) -> str:
     compared = ", batch sizes and growth" if of_part(found, "number") else " and batch sizes"
     devices = {result["device"] for result in of_part(found, "calls")}
     where = "the GPU" if "cuda" in devices else "the processor"
+    many = of_part(found, "processes")
+    shared = (
+        f" Of {many[0]['n_clips']} clips: each {many[0]['n_clips'] // found['n_clips']} times; "
+        "processes have one thread each, and had been started."
+        if many
+        else ""
+    )
     apart = ", a GPU's left out" if "cuda" in devices else ""
     peers = ", ".join(f"{name} {version}" for name, version in found["peer_versions"].items())
     return (
@@ -129,7 +150,7 @@ def _legend(found: Record) -> str:
         "Every figure from a process of its own, after a few clips that do not count; the median "
         f"of {rounds} rounds in which all took turns, but fits with default parameters once; of "
         "times beside the floor, the median of what each round had. Four "
-        "epochs: of clips of 1 s, reading and read-out included. Memory: the most "
+        f"epochs: of clips of 1 s, reading and read-out included.{shared} Memory: the most "
         f"that the process held{apart}. Peers: {peers or 'none'}; failed: "
         f"{', '.join(map(title, found['left_out'])) or 'none'}.\n\n"
         + made_by(f"`{' '.join([COMMAND, *found['sizes']])}` and `{COMMAND} --table`", [found])

@@ -5,7 +5,7 @@ and one log-mel spectrogram of each, by audiorep's own front end. Measured are
 
 - `transform`, from files to features: by threads, devices, and clips per call; beside the floor,
   and beside librosa's MFCC statistics and openSMILE's eGeMAPS, in environments that `peers.py`
-  would make, too;
+  would make, too; and of eight times as many files, shared among threads or among processes;
 - `fit`: with default parameters, and for four epochs by batch size and precision;
 - how both grow with the number and the length of clips, which is also drawn.
 
@@ -30,6 +30,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -57,6 +58,7 @@ BATCH_SIZES = (32, 64, 128)
 PRECISIONS = ("float32", "bfloat16")
 N_EPOCHS = 4
 FACTORS = (1, 2, 4, 8)  # by which clips become more, and longer
+MANY = 8  # times as many files are shared among processes: each of the main ones so often
 SAMPLE_RATE = 16000
 
 
@@ -69,6 +71,7 @@ class Job(NamedTuple):
     clips: str  # which files
     n_clips: int
     threads: int = 1
+    processes: int = 1  # of one thread each, if there are several
     device: str = "cpu"
     per_call: int | None = None  # clips; None means all at once
     parameters: dict[str, Any] | None = None  # of a fit
@@ -92,7 +95,7 @@ def jobs(options: argparse.Namespace) -> list[Job]:
         rows = [FLOOR, *ENCODERS, *options.peers] if device == "cpu" else list(ENCODERS)
         # With a number of threads that the floor was measured with, too.
         for threads in options.threads if device == "cpu" else options.threads[:1]:
-            places = "main", n, threads, device
+            places = "main", n, threads, 1, device
             found += [Job("transform", row, "transform", *places) for row in rows]
             found += [Job("fit", row, "fit", *places) for row in ENCODERS]
     first = options.devices[0]
@@ -113,6 +116,12 @@ def jobs(options: argparse.Namespace) -> list[Job]:
         ]
     if first != "cpu":
         return found
+    n_cores = max(options.threads)
+    for threads, processes in ((n_cores, 1), (1, n_cores)) if n_cores > 1 else ():
+        found += [
+            Job("processes", row, "transform", "main", MANY * n, threads, processes)
+            for row in (FLOOR, *ENCODERS)
+        ]
     for factor in FACTORS:
         for row, task in GROWING:
             parameters = {"n_epochs": 1} if task == "fit" else None
@@ -165,7 +174,8 @@ def run(options: argparse.Namespace) -> Record:
                 if (turn and job.once) or job.row in left_out:
                     continue
                 try:
-                    found[i].append(measured(job, files[job.clips][: job.n_clips], saved, options))
+                    clips = list(islice(cycle(files[job.clips]), job.n_clips))
+                    found[i].append(measured(job, clips, saved, options))
                     shown = f"{job.part}, {job.row}, {job.task}: {found[i][-1]['seconds']:.2f} s"
                 except _peers.PeerError as error:
                     left_out.append(job.row)
@@ -239,19 +249,23 @@ def measured(
 def measure(job: Record) -> Record:
     """Return the seconds and the memory of a job, in this process."""
     torch.set_num_threads(job["threads"])
-    first = {"parameters": {"n_epochs": 1}, "files": job["files"][:4]}
-    work_of({**job, **first})()  # what is set up once does not count
-    work = work_of(job)
-    started = time.perf_counter()
-    work()
-    return {"seconds": time.perf_counter() - started, "peak_memory": peak_memory()}
+    n_first = 4 if job["processes"] == 1 else 64 * job["processes"]
+    first = {"parameters": {"n_epochs": 1}, "files": job["files"][:n_first]}
+    with joblib.parallel_config(n_jobs=job["processes"]):
+        work_of({**job, **first})()  # what is set up once does not count, nor are processes
+        work = work_of(job)
+        started = time.perf_counter()
+        work()
+        seconds = time.perf_counter() - started
+    return {"seconds": seconds, "peak_memory": peak_memory()}
 
 
 def work_of(job: Record) -> Callable[[], Any]:
     """Return the function that is measured."""
     files = job["files"]
     if job["row"] == FLOOR:
-        return lambda: read_and_see(files)
+        parts = np.array_split(files, 2 * job["processes"])
+        return lambda: joblib.Parallel()(joblib.delayed(read_and_see)(part) for part in parts)
     if job["task"] == "fit":
         parameters = {"random_state": 0, "device": job["device"], **(job["parameters"] or {})}
         encoder = KINDS[job["row"]](**parameters)

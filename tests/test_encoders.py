@@ -494,12 +494,6 @@ def test_broken_rows_can_be_left_out(encoder):
     assert encoder.transform(X[:2]).shape[0] == 2
 
 
-def test_processes_share_a_transform(fitted, waveforms):
-    halves = waveforms[:6], waveforms[6:]
-    rows = joblib.Parallel(n_jobs=2)(joblib.delayed(fitted.transform)(half) for half in halves)
-    assert np.array_equal(np.concatenate(rows), fitted.transform(waveforms))
-
-
 def test_a_failed_fit_changes_nothing(fitted, waveforms):
     encoder = joblib.hash(fitted.transform(waveforms))
     again = pickle.loads(pickle.dumps(fitted))

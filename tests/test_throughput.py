@@ -68,7 +68,17 @@ def test_what_is_compared_is_measured_on_the_same_clips(throughput, options):
     assert {(job.clips, job.n_clips) for job in compared} == {("main", 16)}
     assert {job.n_clips for job in jobs if job.part == "number"} == {2, 4, 8, 16}
     assert {job.clips for job in jobs if job.part == "length"} == {"1", "2", "4", "8"}
+    shared = [job for job in jobs if job.part == "processes"]
+    assert {(job.n_clips, job.threads, job.processes) for job in shared} == {
+        (128, 2, 1),
+        (128, 1, 2),
+    }
     assert len({str(job) for job in jobs}) == len(jobs)
+
+
+def test_nothing_is_shared_on_one_core(throughput, options):
+    alone = argparse.Namespace(**{**vars(options), "threads": [1]})
+    assert not [job for job in throughput.jobs(alone) if job.part == "processes"]
 
 
 def test_the_tables_of_a_result(throughput, stored):
@@ -76,6 +86,9 @@ def test_the_tables_of_a_result(throughput, stored):
     assert f"| {throughput.FLOOR} | cpu | 2 | 2000.0 | 0.2778 | 200 | 1.0 |" in table
     assert "| MFCC, deltas: librosa | cpu | 1 | 2000.0 | 0.2778 | 200 | 1.0 |" in table
     assert "| clips per second, by clips per call | 1 | 8 | 64 |" in table
+    assert "| clips per second, of 128 clips | 2 threads | 2 processes |" in table
+    assert f"| {throughput.FLOOR} | 2000.0 | 2000.0 |" in table
+    assert "Of 128 clips: each 8 times; processes have one thread each" in table
     assert "batch_size 128 | precision float32 | precision bfloat16 |" in table
     assert "8.0 times as many clips | 8.0 times as long clips |" in table
     assert "| contrastive, transform | 8.0 | 8.0 |" in table
@@ -158,6 +171,7 @@ def test_the_figure_has_two_panels_with_every_curve(throughput, stored, tmp_path
 def test_a_measurement(throughput, options, task, tmp_path):
     files = throughput.write_notes(tmp_path / "notes", 6, 0.2)
     job = {"row": "contrastive", "task": task, "threads": torch.get_num_threads(), "files": files}
+    job["processes"] = 1
     job |= {"device": "cpu", "per_call": 4, "parameters": {"n_epochs": 0}, "encoder": None}
     if task == "floor":
         job |= {"row": throughput.FLOOR, "task": "transform"}
@@ -169,6 +183,13 @@ def test_a_measurement(throughput, options, task, tmp_path):
     found = throughput.measure(job)
     assert found["seconds"] > 0
     assert found["peak_memory"] > 50
+
+
+def test_processes_are_measured(throughput, options, tmp_path):
+    files = throughput.write_notes(tmp_path / "notes", 6, 0.2)
+    job = throughput.Job("processes", throughput.FLOOR, "transform", "main", 6, processes=2)
+    found = throughput.measured(job, files, {}, options)
+    assert found["seconds"] > 0
 
 
 @pytest.mark.parametrize("devices", [[], ["cuda", "cpu"], ["cuda"]])
