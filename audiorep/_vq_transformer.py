@@ -8,7 +8,7 @@ import torch
 from sklearn.utils._param_validation import Interval
 from torch import Tensor
 
-from audiorep._base import BaseAudioEncoder
+from audiorep._encoder import BaseAudioEncoder
 from audiorep._health import count_sounds, warn_of_dead_codes
 from audiorep._log_mels import LogMels
 from audiorep._readout import ReadOut

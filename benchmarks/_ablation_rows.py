@@ -17,7 +17,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from audiorep import ContrastiveAudioEncoder, VQTransformerEncoder, _hearing
-from audiorep._base import BaseAudioEncoder
+from audiorep._encoder import BaseAudioEncoder
 from audiorep._hearing import loudness_shares
 from audiorep._readout import Changes, FloatArray, ReadOut
 from audiorep._texture import BLOCK_WEIGHTS

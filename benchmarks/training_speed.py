@@ -46,8 +46,8 @@ from torch import Tensor, nn
 
 from audiorep import ContrastiveAudioEncoder
 from audiorep._alterations import played_otherwise
-from audiorep._base import BaseAudioEncoder
 from audiorep._contrastive import MAX_TIME_STRETCH, ContrastiveObjective, ConvWindowEncoder
+from audiorep._encoder import BaseAudioEncoder
 from audiorep._log_mels import LogMels
 from audiorep._training import autocast, resolve_precision, seeded
 from audiorep.augmentations._views import FrozenChain, make_augmentation

@@ -23,7 +23,7 @@ from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.utils.estimator_checks import estimator_checks_generator, parametrize_with_checks
 from torch import nn
 
-from audiorep import ContrastiveAudioEncoder, VQTransformerEncoder, _alterations, _base
+from audiorep import ContrastiveAudioEncoder, VQTransformerEncoder, _alterations, _base, _encoder
 from audiorep._contrastive import ConvWindowEncoder
 from audiorep._log_mels import levelled_blocks
 from audiorep._resampling import resample_blocks
@@ -230,9 +230,9 @@ def test_the_readout_is_fitted_on_some_of_many_clips(encoder, audio_files, monke
         return counting
 
     of_all = clone(encoder).fit(audio_files)
-    monkeypatch.setattr(_base, "_MOST_FOR_READOUT", 5)
+    monkeypatch.setattr(_encoder, "_MOST_FOR_READOUT", 5)
     for name in ("pool_clips", "pool_groups"):
-        monkeypatch.setattr(_base, name, counted(getattr(_base, name)))
+        monkeypatch.setattr(_encoder, name, counted(getattr(_encoder, name)))
     expected = encoder.fit(audio_files).transform(audio_files)
     assert expected.shape == (len(audio_files), 4)
     assert len(audio_files) > 5
@@ -253,7 +253,7 @@ def test_altered_clips_are_compared_with_the_same_clips(
     """Altered into what they were, they do not change, whichever of them are looked at."""
     broken = tmp_path / "broken.wav"
     broken.write_bytes(b"no sound")
-    monkeypatch.setattr(_base, "_MOST_FOR_READOUT", 5)
+    monkeypatch.setattr(_encoder, "_MOST_FOR_READOUT", 5)
     monkeypatch.setattr(_alterations, "_MOST", 3)
     kinds = []
     changes_of = type(encoder)._changes
