@@ -22,6 +22,7 @@ from audiorep._threads import on_threads, one_blas_thread
 from audiorep.nn import WindowEncoder
 
 FloatArray = npt.NDArray[np.float32]
+Positions = npt.NDArray[np.intp]
 _Module = TypeVar("_Module", bound=WindowEncoder)
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -128,15 +129,12 @@ def pool_clips(
 ) -> Pooled:
     """Return the statistics over time of every clip; see `pool_groups`."""
     groups = pool_groups(module, sources, device, n_parts, lambda pooled: pooled)
-    n_clips = sum(len(group.rows) for group in groups)
-    _, sizes, weights = groups[0]
+    n_clips = sum(len(positions) for positions, _ in groups)
+    _, sizes, weights = groups[0][1]
     rows = np.empty((n_clips, sum(sizes)), dtype=np.float32)
-    # From the end, and each group let go, so that there are never two copies of all.
-    end = n_clips
-    while groups:
-        of_group = groups.pop().rows
-        rows[end - len(of_group) : end] = of_group
-        end -= len(of_group)
+    while groups:  # each is let go, so that there are never two copies of all
+        positions, of_group = groups.pop()
+        rows[positions] = of_group.rows
     return Pooled(rows, sizes, weights)
 
 
@@ -146,8 +144,8 @@ def pool_groups(
     device: torch.device,
     n_parts: int,
     finish: Callable[[Pooled], _Result],
-) -> list[_Result]:
-    """Return what `finish` makes of the statistics of clips, group by group.
+) -> list[tuple[Positions, _Result]]:
+    """Return what `finish` makes of the statistics of clips, group by group: of which, and what.
 
     Statistics are those over time of a clip's feature maps, correlations of filters of one map, and
     the texture of its log-mel. Of many clips together they would fill the memory. `finish` is
@@ -159,16 +157,21 @@ def pool_groups(
     which it was tried.
 
     Groups of eight clips or more are worked on at the same time, on as many threads as torch has:
-    threads that share the work on one small batch spend more time waiting for each other.
+    threads that share the work on one small batch spend more time waiting for each other. Clips of
+    one length are in one group, where they can be listened to together.
     """
     stopped = threading.Event()
     on_its_device = on_device(module, device)
+    all_of_them = list(sources)
 
-    def pool(group: list[Source]) -> _Result:
-        return finish(_pool_group(on_its_device, group, device, n_parts, stopped))
+    def pool(group: Positions) -> tuple[Positions, _Result]:
+        pooled = _pool_group(
+            on_its_device, [all_of_them[i] for i in group], device, n_parts, stopped
+        )
+        return group, finish(pooled)
 
     with one_blas_thread():
-        return _each(pool, _groups(list(sources)), stopped)
+        return _each(pool, _groups([source.n_frames for source in all_of_them]), stopped)
 
 
 def _each(
@@ -199,15 +202,16 @@ def _each(
             raise
 
 
-def _groups(sources: list[Source]) -> list[list[Source]]:
-    """Cut clips into groups that take about as long, keep all threads busy and fill batches."""
-    n_rounds = -(-len(sources) // (_MOST_CLIPS * torch.get_num_threads()))
-    n_groups = min(n_rounds * torch.get_num_threads(), -(-len(sources) // _FEWEST_CLIPS))
-    groups = equal_parts([source.n_frames for source in sources], n_groups)
-    return [sources[start:end] for start, end in groups]
+def _groups(n_frames: Sequence[int]) -> list[Positions]:
+    """Sort clips by length into groups that take about as long, keep threads busy, fill batches."""
+    n_rounds = -(-len(n_frames) // (_MOST_CLIPS * torch.get_num_threads()))
+    n_groups = min(n_rounds * torch.get_num_threads(), -(-len(n_frames) // _FEWEST_CLIPS))
+    lengths = np.array(n_frames, dtype=np.float64)
+    order = lengths.argsort(kind="stable")
+    return [order[start:end] for start, end in equal_parts(lengths[order], n_groups)]
 
 
-def equal_parts(n_frames: Sequence[int], n_parts: int) -> list[tuple[int, int]]:
+def equal_parts(n_frames: Sequence[int] | DoubleArray, n_parts: int) -> list[tuple[int, int]]:
     """Cut clips into consecutive parts of about as many frames, where each begins and ends."""
     lengths = np.array(n_frames, dtype=np.float64)
     # A clip is in the part in which its middle is; a long one may leave parts empty.

@@ -260,7 +260,11 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseAu
             self._n_parts,
             lambda pooled: self.readout_.transform(pooled.rows),
         )
-        return np.concatenate(groups)
+        n_clips = sum(len(positions) for positions, _ in groups)
+        features = np.empty((n_clips, self.readout_.n_features_out), np.float32)
+        for positions, of_group in groups:
+            features[positions] = of_group
+        return features
 
     @undisturbed()
     def transform_frames(self, X: Any) -> tuple[list[FloatArray], list[FloatArray]]:

@@ -232,12 +232,17 @@ def n_threads():
 def test_statistics_of_many_clips_are_never_there_together(n_threads):
     """What is made of them is, in the order of the clips."""
     n_threads(2)
-    clips = [levelled(20, seed) for seed in range(300)]
-    sources = [Source(20, [clip]) for clip in clips]
+    lengths = [20 + seed % 3 for seed in range(300)]
+    sources = [Source(n, [levelled(n, seed)]) for seed, n in enumerate(lengths)]
     groups = pool_groups(TwoMaps(), sources, CPU, 2, lambda pooled: pooled.rows.copy())
-    assert max(map(len, groups)) <= 64
+    assert max(len(rows) for _, rows in groups) <= 64
     together = pool_clips(TwoMaps(), sources, CPU, 2).rows
-    np.testing.assert_array_equal(np.concatenate(groups), together)
+    for positions, rows in groups:
+        np.testing.assert_array_equal(rows, together[positions])
+    positions = np.concatenate([positions for positions, _ in groups])
+    assert sorted(positions) == list(range(300))
+    # Those of one length together.
+    assert [lengths[i] for i in positions] == sorted(lengths)
 
 
 class Worker(TwoMaps):
@@ -280,18 +285,20 @@ def test_groups_of_clips_are_worked_on_by_as_many_threads_as_torch_has(n_threads
     ("n_frames", "n_groups"),
     [
         ([10] * 200, [50] * 4),
-        ([10, 10, 1_000_000, *[10] * 30], [3, 30]),
-        ([*[10] * 30, 1_000_000], [30, 1]),
+        ([10, 10, 1_000_000, *[10] * 30], [32, 1]),
+        ([1_000_000, *[10] * 30], [30, 1]),
         ([*[10] * 30, 1 << 62, 10], [31, 1]),  # as some headers claim
-        ([1_000_000, *[10] * 30], [1, 30]),
+        ([*[10] * 30, 1 << 70], [30, 1]),
+        ([30, 20, 10] * 10, [20, 10]),
         ([10] * 8, [8]),
     ],
 )
 def test_groups_of_two_threads_take_about_as_long(n_threads, n_frames, n_groups):
     n_threads(2)
-    groups = _groups([Source(n, [i]) for i, n in enumerate(n_frames)])
+    groups = _groups(n_frames)
     assert [len(group) for group in groups] == n_groups
-    assert [i for group in groups for _, (i,) in group] == list(range(len(n_frames)))
+    positions = np.concatenate(groups).tolist()
+    assert positions == sorted(range(len(n_frames)), key=n_frames.__getitem__)
 
 
 @pytest.mark.parametrize("kind", [ContrastiveAudioEncoder, VQTransformerEncoder])
