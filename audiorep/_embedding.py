@@ -217,7 +217,7 @@ def equal_parts(n_frames: Sequence[int] | DoubleArray, n_parts: int) -> list[tup
     # A clip is in the part in which its middle is; a long one may leave parts empty.
     middles = lengths.cumsum() - lengths / 2
     shares = lengths.sum() * np.arange(1, n_parts) / n_parts
-    borders = np.searchsorted(middles, shares, side="right")
+    borders = np.searchsorted(middles, shares)
     parts = pairwise([0, *borders.tolist(), len(lengths)])
     return [(start, end) for start, end in parts if start < end]
 
