@@ -60,6 +60,7 @@ TABLES = (
     "sampling",
     "throughput",
     "training_speed",
+    "transform_time",
 )
 
 
@@ -495,6 +496,37 @@ def test_a_set_that_was_not_timed_leaves_a_gap_and_the_last_time_counts(tmp_path
 def test_what_has_no_fit_of_its_own_cannot_be_timed(folder):
     with pytest.raises(ValueError, match="both has no fit of its own"):
         script("fit_time").main(["--data", str(folder), "--sets", "esc10", "--encoders", "both"])
+
+
+def test_transform_is_timed_on_recordings(folder, tmp_path, monkeypatch, capsys):
+    timing = script("transform_time")
+    monkeypatch.setattr(timing, "RESULT", tmp_path / "results" / "transform_time.json")
+    call = ["--data", str(folder), "--sets", "esc10", "--clips", "9", "--repeats", "2", "--peers"]
+    assert timing.main(call) == 0
+    found = json.loads(timing.RESULT.read_text())
+    assert found["n_clips"] == {"esc10": 9}
+    rows = [timing.FLOOR, *timing.ENCODERS]
+    assert [result["row"] for result in found["results"]] == rows
+    assert all(len(result["seconds"]) == 2 for result in found["results"])
+    seconds = [[2.0, 8.0], [4.0, 40.0], [6.0, 16.0]]
+    found["results"] = [
+        {**result, "seconds": took} for result, took in zip(found["results"], seconds, strict=True)
+    ]
+    timing.RESULT.write_text(json.dumps(found))
+    table = timing.render(timing.RESULT)
+    assert "| time of transform, floor = 1 | ESC-10 |" in table
+    assert "clips/s* | 2 |" in table
+    assert "| contrastive | 3.5 |" in table
+    assert "| VQ-transformer | 2.5 |" in table
+    assert "Recordings as files: ESC-10 9. 2 threads" in table
+    assert str(folder) not in timing.RESULT.read_text()
+
+
+def test_some_of_many_recordings_are_chosen_evenly(folder):
+    some_files = script("transform_time").some_files
+    every = some_files(folder / "esc10", 1000)
+    assert len(every) == 40
+    assert some_files(folder / "esc10", 4) == [every[i] for i in (0, 13, 26, 39)]
 
 
 def test_both_ways_of_drawing_agree(tmp_path, monkeypatch, capsys):
