@@ -8,8 +8,8 @@ import numpy.typing as npt
 from torch import Tensor
 
 from audiorep._clips import Clips
-from audiorep._embedding import Source
 from audiorep._log_mels import levelled_blocks
+from audiorep._sources import Source
 from audiorep.nn import LogMel
 
 # By what frequencies are multiplied, and how many times as fast all is: a clip is played faster by

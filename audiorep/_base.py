@@ -17,7 +17,7 @@ from torch import Tensor
 
 from audiorep._clips import Clips, check_clips
 from audiorep._log_mels import LogMels, levelled_blocks
-from audiorep._parallel import ClipSources
+from audiorep._sources import ClipSources
 from audiorep._training import History, resolve_device, resolve_precision, seeded
 from audiorep._warn import warn
 from audiorep.nn import LogMel, WindowEncoder

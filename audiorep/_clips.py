@@ -3,7 +3,7 @@
 import os
 import re
 import reprlib
-from collections.abc import Iterator, Mapping, Sequence, Set, ValuesView
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set, ValuesView
 from numbers import Number
 from pathlib import Path
 from typing import Any
@@ -97,6 +97,20 @@ class Clips:
             return
         with self._open(i) as file:
             yield from resample_blocks(self._read(i, file), file.samplerate, self.sample_rate)
+
+    def blocks_together(self, which: Iterable[int]) -> list[list[Tensor]]:
+        """Return what `blocks` yields of several items: all are read, then all are resampled."""
+        as_recorded = [self._blocks_as_recorded(i) for i in which]
+        return [
+            list(resample_blocks(blocks, rate, self.sample_rate)) for blocks, rate in as_recorded
+        ]
+
+    def _blocks_as_recorded(self, i: int) -> tuple[list[Tensor], int]:
+        """Return item `i` in blocks, and their sample rate."""
+        if not _is_path(self.items[i]):
+            return list(self.blocks(i)), self.sample_rate
+        with self._open(i) as file:
+            return list(self._read(i, file)), file.samplerate
 
     def _read(self, i: int, file: soundfile.SoundFile) -> Iterator[Tensor]:
         n_read = 0

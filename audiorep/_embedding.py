@@ -17,6 +17,7 @@ from torch import Tensor
 from audiorep._hearing import hear, heard_by_network, part_counts
 from audiorep._log_mels import Window, iter_windows
 from audiorep._pooling import Sums, filter_correlations, window_sums
+from audiorep._sources import ClipSources, Source
 from audiorep._texture import BLOCK_WEIGHTS, DoubleArray, texture_blocks, texture_sums
 from audiorep._threads import on_threads, one_blas_thread
 from audiorep.nn import WindowEncoder
@@ -39,16 +40,6 @@ _FEWEST_CLIPS = 8
 _FRAMES_TOGETHER = 4096
 # What correlations of filters count for beside statistics of feature maps.
 _FILTERS_WEIGHT = 2.0
-
-
-class Source(NamedTuple):
-    """A clip on its way to features: its length in frames, and its log-mel in blocks.
-
-    In pooling, rows below the log-mel say what each frame counts; see `Heard`.
-    """
-
-    n_frames: int
-    blocks: Iterable[Tensor]
 
 
 class Batch(NamedTuple):
@@ -76,14 +67,14 @@ def iter_batches(sources: Iterable[Source], width: int, hop: int, grid: int) -> 
         yield _batch(group, _BATCH)
 
 
-def iter_wide_batches(sources: Iterable[Source], width: int, grid: int) -> Iterator[Batch]:
+def iter_wide_batches(clips: Iterable[Iterable[Tensor]], width: int, grid: int) -> Iterator[Batch]:
     """Cut clips into windows side by side, of twice the width where a clip is longer than it.
 
-    How long a clip is, is told by what is read of it; a header may err.
+    Clips come in blocks. How long a clip is, is told by what is read of it; a header may err.
     """
     groups: dict[int, list[tuple[int, Window]]] = {width: [], 2 * width: []}
-    for owner, source in enumerate(sources):
-        blocks = iter(source.blocks)
+    for owner, of_clip in enumerate(clips):
+        blocks = iter(of_clip)
         first = list(islice(blocks, 2))
         chosen = width if len(first) == 1 and first[0].shape[1] <= width else 2 * width
         group, size = groups[chosen], _BATCH * width // chosen
@@ -140,7 +131,7 @@ def pool_clips(
 
 def pool_groups(
     module: WindowEncoder,
-    sources: Iterable[Source],
+    sources: ClipSources | Iterable[Source],
     device: torch.device,
     n_parts: int,
     finish: Callable[[Pooled], _Result],
@@ -162,16 +153,24 @@ def pool_groups(
     """
     stopped = threading.Event()
     on_its_device = on_device(module, device)
-    all_of_them = list(sources)
+    n_frames, take = _by_position(sources)
 
     def pool(group: Positions) -> tuple[Positions, _Result]:
-        pooled = _pool_group(
-            on_its_device, [all_of_them[i] for i in group], device, n_parts, stopped
-        )
+        pooled = _pool_group(on_its_device, len(group), take(group), device, n_parts, stopped)
         return group, finish(pooled)
 
     with one_blas_thread():
-        return _each(pool, _groups([source.n_frames for source in all_of_them]), stopped)
+        return _each(pool, _groups(n_frames), stopped)
+
+
+def _by_position(
+    sources: ClipSources | Iterable[Source],
+) -> tuple[Sequence[int], Callable[[Positions], Iterable[Source]]]:
+    """Return the lengths of clips, and what gives some of them by their positions."""
+    if isinstance(sources, ClipSources):
+        return sources.n_frames, sources.take
+    listed = list(sources)
+    return [source.n_frames for source in listed], lambda group: (listed[i] for i in group)
 
 
 def _each(
@@ -224,12 +223,13 @@ def equal_parts(n_frames: Sequence[int] | DoubleArray, n_parts: int) -> list[tup
 
 def _pool_group(
     module: WindowEncoder,
-    sources: list[Source],
+    n_clips: int,
+    sources: Iterable[Source],
     device: torch.device,
     n_parts: int,
     stopped: threading.Event,
 ) -> Pooled:
-    textures = [np.float64(0.0)] * len(sources)
+    textures = [np.float64(0.0)] * n_clips
 
     def listened() -> Iterator[tuple[int, Tensor]]:
         for alike in _alike(_blocks_until(stopped, sources)):
@@ -239,10 +239,7 @@ def _pool_group(
                 textures[owner] = textures[owner] + of_texture
                 yield owner, of_block
 
-    heard = (
-        Source(sources[owner].n_frames, (block for _, block in blocks))
-        for owner, blocks in groupby(listened(), itemgetter(0))
-    )
+    heard = ((block for _, block in blocks) for _, blocks in groupby(listened(), itemgetter(0)))
     sums = _sums_of_clips(module, heard, device, part_counts(n_parts))
     blocks = sums.blocks()
     block_weights = [1.0] * len(blocks)
@@ -293,7 +290,10 @@ def _listen(blocks: Sequence[Tensor], n_parts: int) -> tuple[list[Tensor], Doubl
 
 
 def _sums_of_clips(
-    module: WindowEncoder, heard: Iterable[Source], device: torch.device, counts: list[int]
+    module: WindowEncoder,
+    heard: Iterable[Iterable[Tensor]],
+    device: torch.device,
+    counts: list[int],
 ) -> Sums:
     """Sum up the feature maps of clips, window by window."""
     clips: dict[int, Sums] = {}

@@ -21,7 +21,6 @@ from audiorep._embedding import (
     ClipFrames,
     FloatArray,
     Pooled,
-    Source,
     clip_frames,
     pool_clips,
     pool_groups,
@@ -30,6 +29,7 @@ from audiorep._health import count_sounds, warn_of_equal_clips
 from audiorep._log_mels import LogMels
 from audiorep._parallel import share
 from audiorep._readout import Changes, ReadOut
+from audiorep._sources import Source
 from audiorep._training import History, resolve_device
 from audiorep.nn import WindowEncoder
 

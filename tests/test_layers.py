@@ -25,6 +25,7 @@ FORBIDDEN = {
     "_embedding": (*BASES, *ENCODERS, "audiorep.evaluation"),
     "_alterations": (*BASES, *ENCODERS, "audiorep.evaluation"),
     "_readout": (*BASES, *ENCODERS, "audiorep.evaluation"),
+    "_sources": ("sklearn", *BASES, *ENCODERS, "audiorep.evaluation"),
     "_parallel": ("sklearn", *BASES, *ENCODERS, "audiorep.evaluation"),
     "_base": ("audiorep._encoder", *ENCODERS, "audiorep.evaluation", "audiorep.datasets"),
     "_encoder": (*ENCODERS, "audiorep.evaluation", "audiorep.datasets"),

@@ -9,6 +9,7 @@ import pytest
 import soundfile
 
 from audiorep import ContrastiveAudioEncoder, VQTransformerEncoder, _parallel
+from audiorep._clips import Clips
 
 RATE = 16000
 
@@ -105,7 +106,7 @@ def test_a_bad_clip_is_named_by_its_place_among_all(encoder, files, clips):
 
 
 def test_parts_are_named_as_in_the_whole(clips):
-    part = _parallel.Clips(clips, RATE).part(10, 20)
+    part = Clips(clips, RATE).part(10, 20)
     assert len(part) == 10
     assert part.name(3) == "clip 13"
     assert part.part(2, 4).name(0) == "clip 12"
