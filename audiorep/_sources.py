@@ -9,8 +9,8 @@ from audiorep._clips import Clips
 from audiorep._log_mels import levelled_blocks, levelled_together
 from audiorep.nn import LogMel
 
-# Frames of clips that are read together; longer clips are read alone, block by block.
-_FRAMES_TOGETHER = 4096
+# Timesteps of clips that are read together; longer clips are read alone, block by block.
+_TIMESTEPS_TOGETHER = 4096 * 160
 
 
 class Source(NamedTuple):
@@ -63,10 +63,11 @@ class ClipSources:
 
     def _together(self, positions: Iterable[int]) -> Iterator[list[int]]:
         """Cut positions into those of clips that are read together."""
+        n_most = _TIMESTEPS_TOGETHER // self.log_mel.hop_length
         together: list[int] = []
         n_frames = 0
         for i in positions:
-            if together and n_frames + self.n_frames[i] > _FRAMES_TOGETHER:
+            if together and n_frames + self.n_frames[i] > n_most:
                 yield together
                 together, n_frames = [], 0
             together.append(i)
