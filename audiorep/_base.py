@@ -178,7 +178,7 @@ class BaseAudioEstimator(BaseEstimator):
         return log_mels, used
 
     def _sources(self, X: Any) -> ClipSources:
-        """Validate X, and return its clips, to be read one by one."""
+        """Validate X, and return its clips, to be read as they are asked for."""
         settings = self._log_mel_settings
         clips = check_clips(self, X, sample_rate=settings["sample_rate"], reset=False)
         lengths = [clips.check(i) // settings["hop_length"] + 1 for i in range(len(clips))]

@@ -44,12 +44,17 @@ class Clips:
         Rate of the waveforms that come out, in hertz.
     first : int, default=0
         Number of the first item in messages.
+    folder : str, default=""
+        What paths are relative to. Empty means the working directory.
     """
 
-    def __init__(self, items: Sequence[Any], sample_rate: int, first: int = 0) -> None:
+    def __init__(
+        self, items: Sequence[Any], sample_rate: int, first: int = 0, folder: str = ""
+    ) -> None:
         self.items = items
         self.sample_rate = sample_rate
         self.first = first
+        self.folder = folder
 
     def __len__(self) -> int:
         return len(self.items)
@@ -61,8 +66,15 @@ class Clips:
         return f"clip {self.first + i}{path}"
 
     def part(self, start: int, end: int) -> "Clips":
-        """Return the items from `start` to `end`, which is excluded, by the names they have."""
-        return Clips(self.items[start:end], self.sample_rate, self.first + start)
+        """Return the items from `start` to `end`, which is excluded, for another process.
+
+        There, too, they have their names, and relative paths are those of this working directory.
+        """
+        folder = self.folder or os.getcwd()
+        return Clips(self.items[start:end], self.sample_rate, self.first + start, folder)
+
+    def _path(self, i: int) -> Path:
+        return Path(self.folder, Path(self.items[i]).expanduser())
 
     def check(self, i: int) -> int:
         """Return the length of item `i` at `sample_rate`, of a file as its header claims it.
@@ -143,7 +155,7 @@ class Clips:
             )
 
     def _open(self, i: int) -> soundfile.SoundFile:
-        path = Path(self.items[i]).expanduser()
+        path = self._path(i)
         try:
             file = soundfile.SoundFile(path)
         except (soundfile.LibsndfileError, RuntimeError, TypeError) as error:
@@ -183,7 +195,7 @@ class Clips:
         """
         if file.format != "MP3":
             return False
-        with Path(self.items[i]).expanduser().open("rb") as opened:
+        with self._path(i).open("rb") as opened:
             beginning = opened.read(_MP3_BEGINNING)
         return not any(name in beginning for name in (b"Xing", b"Info", b"VBRI"))
 

@@ -32,8 +32,9 @@ _Result = TypeVar("_Result")
 # batch is filled up, so that every product has the same shape and a clip's features never depend
 # on its company, not even in the last bit.
 _BATCH = 32
-# Clips of a group, which one thread works on: many would leave threads idle and take memory, and
-# the last batches of few would be filled up in vain.
+# Clips of a group, which one thread works on: many would leave threads idle and take memory (of
+# short clips, beside long ones, there may be twice as many), and the last batches of few would be
+# filled up in vain.
 _MOST_CLIPS = 64
 _FEWEST_CLIPS = 8
 # Frames that are listened to together, in blocks of one length.
@@ -202,12 +203,18 @@ def _each(
 
 
 def _groups(n_frames: Sequence[int]) -> list[Positions]:
-    """Sort clips by length into groups that take about as long, keep threads busy, fill batches."""
+    """Sort clips into groups, the longest first, that keep threads busy and fill batches.
+
+    Groups have about as many frames each, but none has very many clips.
+    """
     n_rounds = -(-len(n_frames) // (_MOST_CLIPS * torch.get_num_threads()))
     n_groups = min(n_rounds * torch.get_num_threads(), -(-len(n_frames) // _FEWEST_CLIPS))
     lengths = np.array(n_frames, dtype=np.float64)
-    order = lengths.argsort(kind="stable")
-    return [order[start:end] for start, end in equal_parts(lengths[order], n_groups)]
+    order = (-lengths).argsort(kind="stable")
+    groups: list[Positions] = []
+    for start, end in equal_parts(lengths[order], n_groups):
+        groups += np.array_split(order[start:end], -(-(end - start) // (2 * _MOST_CLIPS)))
+    return groups
 
 
 def equal_parts(n_frames: Sequence[int] | DoubleArray, n_parts: int) -> list[tuple[int, int]]:
@@ -216,7 +223,7 @@ def equal_parts(n_frames: Sequence[int] | DoubleArray, n_parts: int) -> list[tup
     # A clip is in the part in which its middle is; a long one may leave parts empty.
     middles = lengths.cumsum() - lengths / 2
     shares = lengths.sum() * np.arange(1, n_parts) / n_parts
-    borders = np.searchsorted(middles, shares)
+    borders = np.searchsorted(middles, shares, side="right")
     parts = pairwise([0, *borders.tolist(), len(lengths)])
     return [(start, end) for start, end in parts if start < end]
 

@@ -3,9 +3,9 @@
 import sys
 import time
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -29,9 +29,11 @@ from audiorep._health import count_sounds, warn_of_equal_clips
 from audiorep._log_mels import LogMels
 from audiorep._parallel import share
 from audiorep._readout import Changes, ReadOut
-from audiorep._sources import Source
+from audiorep._sources import ClipSources, Source
 from audiorep._training import History, resolve_device
 from audiorep.nn import WindowEncoder
+
+_Result = TypeVar("_Result")
 
 # Clips whose statistics the read-out is fitted on (its axes, on half as many): those of many more
 # would fill the memory, some 0.1 MB each, and hardly change it.
@@ -220,9 +222,10 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseAu
 
         Groups of clips are worked on at the same time, on as many threads as torch has
         (``torch.get_num_threads()``). Meanwhile, as in `fit`, numpy's matrix products have one
-        thread in the whole process. 64 clips or more are shared among processes within
-        ``joblib.parallel_config(n_jobs=...)``, and among machines with one of joblib's backends for
-        these. Features do not depend on how many there are.
+        thread in the whole process. On the processor, 64 clips or more are shared among processes
+        within ``joblib.parallel_config(n_jobs=...)``, and among machines with one of joblib's
+        backends for these, but not with "multiprocessing", whose processes hang where torch had
+        threads. Features do not depend on how many there are.
 
         Parameters
         ----------
@@ -249,7 +252,14 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseAu
             When a file does not exist.
         """
         check_is_fitted(self, "readout_")
-        return np.concatenate(share(self._features, self._sources(X)))
+        return np.concatenate(self._shared(self._features, X))
+
+    def _shared(self, work: Callable[[ClipSources], _Result], X: Any) -> list[_Result]:
+        """Return what `work` makes of all clips, or of parts of them in several processes."""
+        sources = self._sources(X)
+        # On a GPU, each process would need a place of its own.
+        on_cpu = resolve_device(self.device).type == "cpu"
+        return share(work, sources) if on_cpu else [work(sources)]
 
     def _features(self, sources: Iterable[Source]) -> FloatArray:
         """Return the features of clips; statistics are let go, group by group."""
@@ -288,7 +298,7 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseAu
         """
         check_is_fitted(self, "readout_")
         settings = self._log_mel_settings
-        frames = list(chain.from_iterable(share(self._frames, self._sources(X))))
+        frames = list(chain.from_iterable(self._shared(self._frames, X)))
         seconds = np.float32(settings["hop_length"] / settings["sample_rate"])
         return [f.features for f in frames], [f.centres * seconds for f in frames]
 

@@ -49,7 +49,7 @@ def levelled_together(clips: Clips, which: Sequence[int], log_mel: LogMel) -> li
     """Return what `levelled_blocks` yields of several clips, of which all are in memory.
 
     All are read, then all resampled, and so on: a processor has the code and the tables of one step
-    at hand, and takes a third less time for words than where it goes from step to step with each.
+    at hand, and takes much less time for words than where it goes from step to step with each.
     """
     log_mels = [list(log_mel.stream(blocks)) for blocks in clips.blocks_together(which)]
     for i, blocks in zip(which, log_mels, strict=True):

@@ -9,8 +9,8 @@ from audiorep._clips import Clips
 from audiorep._log_mels import levelled_blocks, levelled_together
 from audiorep.nn import LogMel
 
-# Timesteps of clips that are read together; longer clips are read alone, block by block.
-_TIMESTEPS_TOGETHER = 4096 * 160
+# Seconds of clips that are read together; longer clips are read alone, block by block.
+_SECONDS_TOGETHER = 40.0
 
 
 class Source(NamedTuple):
@@ -63,7 +63,7 @@ class ClipSources:
 
     def _together(self, positions: Iterable[int]) -> Iterator[list[int]]:
         """Cut positions into those of clips that are read together."""
-        n_most = _TIMESTEPS_TOGETHER // self.log_mel.hop_length
+        n_most = _SECONDS_TOGETHER * self.clips.sample_rate / self.log_mel.hop_length
         together: list[int] = []
         n_frames = 0
         for i in positions:

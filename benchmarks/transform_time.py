@@ -4,10 +4,10 @@ Recordings of every set, evenly chosen, as they lie on the disk, of whatever rat
 floor and peers as in `throughput.py`, which also tells how speed depends on threads, batches and
 lengths. Encoders are fitted without training: time does not depend on what the weights are. Each
 measurement has a process of its own, and all take turns for ``--repeats`` rounds. Leave the machine
-alone meanwhile. Writes benchmarks/results/transform_time.json::
+alone meanwhile. Writes benchmarks/results/transform_time.json at the end, anew each time::
 
     python benchmarks/transform_time.py
-    python benchmarks/transform_time.py --sets fsdd --peers
+    python benchmarks/transform_time.py --clips 100 --repeats 1 --peers
     python benchmarks/transform_time.py --table
 """
 
@@ -48,6 +48,7 @@ COMMAND = "python benchmarks/transform_time.py"
 def run(options: argparse.Namespace) -> Record:
     """Measure every row on every set, in rounds."""
     seconds: dict[tuple[str, str], list[float]] = {}
+    left_out: list[str] = []  # peers that failed
     chosen = {name: some_files(options.data / name, options.clips) for name in options.sets}
     with tempfile.TemporaryDirectory() as folder:
         saved = throughput.save_encoders(Path(folder), chosen[options.sets[0]])
@@ -56,17 +57,35 @@ def run(options: argparse.Namespace) -> Record:
                 for row in (FLOOR, *ENCODERS, *options.peers):
                     job = throughput.Job("sets", row, "transform", name, len(files))
                     job = job._replace(threads=options.threads)
-                    took = throughput.measured(job, files, saved, options)["seconds"]
-                    seconds.setdefault((name, row), []).append(took)
-                    print(f"round {turn + 1}, {name}, {row}: {took:.2f} s", file=sys.stderr)
+                    if row in left_out:
+                        continue
+                    try:
+                        took = throughput.measured(job, files, saved, options)["seconds"]
+                        shown = f"{took:.2f} s"
+                        seconds.setdefault((name, row), []).append(took)
+                    except _peers.PeerError as error:
+                        left_out.append(row)
+                        shown = f"failed and is left out: {error}"
+                    print(f"round {turn + 1}, {name}, {row}: {shown}", file=sys.stderr)
     return {
+        "sizes": sizes(options),
+        "left_out": left_out,
         "threads": options.threads,
         "n_clips": {name: len(files) for name, files in chosen.items()},
         "results": [
-            {"set": name, "row": row, "seconds": took} for (name, row), took in seconds.items()
+            {"set": name, "row": row, "seconds": took}
+            for (name, row), took in seconds.items()
+            if row not in left_out
         ],
         **environment(),
     }
+
+
+def sizes(options: argparse.Namespace) -> list[str]:
+    """Return the arguments that say what is measured."""
+    counts = {name: str(getattr(options, name)) for name in ("clips", "repeats", "threads")}
+    given = [text for name, count in counts.items() for text in (f"--{name}", count)]
+    return ["--sets", *options.sets, *given]
 
 
 def some_files(folder: Path, n_most: int) -> list[str]:
@@ -94,11 +113,11 @@ def render(result: Path = RESULT) -> str:
     legend = (
         f"Recordings as files: {clips}. {found['threads']} threads, on a machine that was left "
         f"alone; the median of {n_rounds} rounds in which all took turns, of times beside the "
-        "floor that of what each round had."
+        f"floor that of what each round had. Peers that failed: "
+        f"{', '.join(map(title, found['left_out'])) or 'none'}."
     )
-    return "\n".join(
-        [*lines, "", legend, "", made_by(f"`{COMMAND}` and `{COMMAND} --table`", [found])]
-    )
+    commands = f"`{' '.join([COMMAND, *found['sizes']])}` and `{COMMAND} --table`"
+    return "\n".join([*lines, "", legend, "", made_by(commands, [found])])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -501,8 +501,8 @@ def test_what_has_no_fit_of_its_own_cannot_be_timed(folder):
 def test_transform_is_timed_on_recordings(folder, tmp_path, monkeypatch, capsys):
     timing = script("transform_time")
     monkeypatch.setattr(timing, "RESULT", tmp_path / "results" / "transform_time.json")
-    call = ["--data", str(folder), "--sets", "esc10", "--clips", "9", "--repeats", "2", "--peers"]
-    assert timing.main(call) == 0
+    measured = ["--sets", "esc10", "--clips", "9", "--repeats", "2", "--threads", "2"]
+    assert timing.main(["--data", str(folder), *measured, "--peers"]) == 0
     found = json.loads(timing.RESULT.read_text())
     assert found["n_clips"] == {"esc10": 9}
     rows = [timing.FLOOR, *timing.ENCODERS]
@@ -519,6 +519,8 @@ def test_transform_is_timed_on_recordings(folder, tmp_path, monkeypatch, capsys)
     assert "| contrastive | 3.5 |" in table
     assert "| VQ-transformer | 2.5 |" in table
     assert "Recordings as files: ESC-10 9. 2 threads" in table
+    assert "Peers that failed: none." in table
+    assert f"Made by `python benchmarks/transform_time.py {' '.join(measured)}` and" in table
     assert str(folder) not in timing.RESULT.read_text()
 
 

@@ -7,9 +7,12 @@ import joblib
 import numpy as np
 import pytest
 import soundfile
+import torch
 
-from audiorep import ContrastiveAudioEncoder, VQTransformerEncoder, _parallel
+from audiorep import ContrastiveAudioEncoder, VQTransformerEncoder, _encoder, _parallel
 from audiorep._clips import Clips
+from audiorep._sources import ClipSources
+from audiorep.nn import LogMel
 
 RATE = 16000
 
@@ -103,6 +106,41 @@ def test_a_bad_clip_is_named_by_its_place_among_all(encoder, files, clips):
         encoder.transform([*files[:3], "nowhere.wav", *files[4:]])
     with joblib.parallel_config(n_jobs=2):  # nothing is lost
         assert len(encoder.transform(clips)) == len(clips)
+
+
+def test_relative_paths_are_those_of_the_caller(encoder, files, clips, tmp_path, monkeypatch):
+    """Processes that were started elsewhere have another working directory."""
+    names = [path.name for path in files]
+    monkeypatch.chdir(tmp_path)
+    with joblib.parallel_config(n_jobs=2):
+        here = encoder.transform(names)
+    (tmp_path / "elsewhere").mkdir()
+    for name, clip in zip(names, clips[::-1], strict=True):
+        soundfile.write(tmp_path / "elsewhere" / name, clip, RATE, subtype="FLOAT")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    with joblib.parallel_config(n_jobs=2):
+        there = encoder.transform(names)
+    np.testing.assert_array_equal(there, here[::-1])
+
+
+@pytest.mark.parametrize(
+    ("n_jobs", "n_clips", "n_parts"), [(2, 64, 2), (2, 100, 2), (2, 1000, 4), (3, 150, 3)]
+)
+def test_each_process_has_as_many_parts(monkeypatch, n_jobs, n_clips, n_parts):
+    monkeypatch.setattr(_parallel, "effective_n_jobs", lambda n: n_jobs)
+    clips = Clips([np.ones(160, np.float32)] * n_clips, RATE)
+    sources = ClipSources(clips, [2] * n_clips, LogMel())
+    with joblib.parallel_config(n_jobs=1):
+        sizes = _parallel.share(len, sources)
+    assert len(sizes) == n_parts
+    assert sum(sizes) == n_clips
+
+
+def test_a_gpu_is_not_shared(encoder, clips, monkeypatch):
+    monkeypatch.setattr(_parallel, "Parallel", None)
+    monkeypatch.setattr(_encoder, "resolve_device", lambda device: torch.device("meta"))
+    with joblib.parallel_config(n_jobs=2):
+        assert encoder._shared(len, clips) == [len(clips)]
 
 
 def test_parts_are_named_as_in_the_whole(clips):

@@ -35,7 +35,7 @@ def sources(clips):
 
 @pytest.mark.parametrize("n_together", [1, 60, 4096, 1 << 20])
 def test_log_mels_do_not_depend_on_what_is_read_with_them(sources, clips, monkeypatch, n_together):
-    monkeypatch.setattr(_sources, "_TIMESTEPS_TOGETHER", 160 * n_together)
+    monkeypatch.setattr(_sources, "_SECONDS_TOGETHER", n_together / 100)
     order = [6, 3, 0, 7, 1, 5, 2, 4]
     taken = list(sources.take(order))
     assert [source.n_frames for source in taken] == [sources.n_frames[i] for i in order]
@@ -50,7 +50,7 @@ def test_log_mels_do_not_depend_on_what_is_read_with_them(sources, clips, monkey
 
 
 def test_few_clips_are_read_ahead_and_long_ones_block_by_block(sources, clips, monkeypatch):
-    monkeypatch.setattr(_sources, "_TIMESTEPS_TOGETHER", 160 * 100)
+    monkeypatch.setattr(_sources, "_SECONDS_TOGETHER", 1.0)
     read = []
     read_of_clips = Clips._read
 
