@@ -48,8 +48,8 @@ def log_mel_blocks(clips: Clips, i: int, log_mel: LogMel) -> Iterator[Tensor]:
 def levelled_together(clips: Clips, which: Sequence[int], log_mel: LogMel) -> list[list[Tensor]]:
     """Return what `levelled_blocks` yields of several clips, of which all are in memory.
 
-    All are read, then all resampled, and so on: a processor has the code and the tables of one step
-    at hand, and takes much less time for words than where it goes from step to step with each.
+    All are read, then all resampled, and so on: for words that takes much less time than to go from
+    step to step with each, which seems to empty the processor's caches over and over.
     """
     log_mels = [list(log_mel.stream(blocks)) for blocks in clips.blocks_together(which)]
     for i, blocks in zip(which, log_mels, strict=True):

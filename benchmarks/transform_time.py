@@ -55,10 +55,11 @@ def run(options: argparse.Namespace) -> Record:
         for turn in range(options.repeats):
             for name, files in chosen.items():
                 for row in (FLOOR, *ENCODERS, *options.peers):
-                    job = throughput.Job("sets", row, "transform", name, len(files))
-                    job = job._replace(threads=options.threads)
                     if row in left_out:
                         continue
+                    job = throughput.Job(
+                        "sets", row, "transform", name, len(files), options.threads
+                    )
                     try:
                         took = throughput.measured(job, files, saved, options)["seconds"]
                         shown = f"{took:.2f} s"

@@ -82,6 +82,7 @@ def test_other_processes_read_the_files(encoder, files, tmp_path):
         ({}, 70),
         ({"n_jobs": 1}, 70),
         ({"backend": "threading", "n_jobs": 2}, 70),
+        ({"backend": "multiprocessing", "n_jobs": 2}, 70),
         ({"n_jobs": 2}, 9),
     ],
 )
