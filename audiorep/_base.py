@@ -143,7 +143,8 @@ class BaseAudioEstimator(BaseEstimator):
         def usable() -> Iterator[list[Tensor]]:
             for i in range(len(clips)):
                 try:
-                    clips.check(i)
+                    if self.on_error == "skip":
+                        clips.check(i)
                     blocks = list(levelled_blocks(clips, i, log_mel))
                 except (ValueError, OSError) as error:
                     if self.on_error == "raise":

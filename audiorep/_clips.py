@@ -73,8 +73,9 @@ class Clips:
         folder = self.folder or os.getcwd()
         return Clips(self.items[start:end], self.sample_rate, self.first + start, folder)
 
-    def _path(self, i: int) -> Path:
-        return Path(self.folder, Path(self.items[i]).expanduser())
+    def _path(self, i: int) -> str:
+        path = os.path.expanduser(os.fspath(self.items[i]))
+        return os.path.join(self.folder, path) if self.folder else path
 
     def check(self, i: int) -> int:
         """Return the length of item `i` at `sample_rate`, of a file as its header claims it.
@@ -159,7 +160,7 @@ class Clips:
         try:
             file = soundfile.SoundFile(path)
         except (soundfile.LibsndfileError, RuntimeError, TypeError) as error:
-            self._raise_if_no_file(i, path)
+            self._raise_if_no_file(i, Path(path))
             raise ValueError(
                 f"{self.name(i)} cannot be read as audio: {error}; convert it to a format that "
                 "soundfile reads (WAV, FLAC, OGG, MP3)."
@@ -195,7 +196,7 @@ class Clips:
         """
         if file.format != "MP3":
             return False
-        with self._path(i).open("rb") as opened:
+        with open(self._path(i), "rb") as opened:
             beginning = opened.read(_MP3_BEGINNING)
         return not any(name in beginning for name in (b"Xing", b"Info", b"VBRI"))
 

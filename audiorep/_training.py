@@ -237,6 +237,7 @@ def train(
             {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
         ],
         lr=learning_rate,
+        fused=True,
     )
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: warm_up_cosine(step, n_steps)
@@ -249,7 +250,8 @@ def train(
             loss = objective(*batch)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        nn.utils.clip_grad_norm_(parameters, max_gradient_norm)
+        if max_gradient_norm < math.inf:
+            nn.utils.clip_grad_norm_(parameters, max_gradient_norm)
         optimizer.step()
         values = {"loss": loss.item(), "learning_rate": schedule.get_last_lr()[0]}
         schedule.step()

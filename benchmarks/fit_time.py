@@ -3,7 +3,7 @@
 Fits the training clips of the first fold of every set, with default parameters and all threads,
 one fit after the other; reading the files counts, too. Leave the machine alone meanwhile. Every
 result is written, as JSON, to benchmarks/results/fit_time.json as soon as it is there, in place of
-what was there of its set and row; a part can be run again::
+what was there of its set, row and processor; a part can be run again, or all on another processor::
 
     python benchmarks/fit_time.py
     python benchmarks/fit_time.py --sets esc10 --encoders contrastive
@@ -34,6 +34,7 @@ from _common import (
     write_json,
 )
 
+from audiorep._training import resolve_device, resolve_precision
 from audiorep.evaluation._entries import SUPERVISED, standard_entries
 
 RESULT = ROOT / "benchmarks" / "results" / "fit_time.json"
@@ -65,13 +66,29 @@ def run(options: argparse.Namespace) -> None:
             seconds = time.perf_counter() - started
             print(f"{name}, fold {fold}, {len(X)} clips, {row}: {seconds:.1f} s", flush=True)
             done = {"set": name, "fold": fold, "n_clips": len(X), "row": row, "seconds": seconds}
-            _store({**done, "threads": torch.get_num_threads(), **environment()})
+            device = resolve_device(options.device)
+            precision = str(resolve_precision("auto", device)).removeprefix("torch.")
+            done |= {"precision": precision, **environment()}
+            if device.type == "cuda":
+                done["machine"]["gpu"] = torch.cuda.get_device_name(device)
+            _store({**done, "threads": torch.get_num_threads()})
 
 
 def _store(result: Record) -> None:
     results = (read_json(RESULT) or {"results": []})["results"]
-    others = [r for r in results if (r["set"], r["row"]) != (result["set"], result["row"])]
+    others = [r for r in results if _key(r) != _key(result)]
     write_json(RESULT, {"results": [*others, result]})
+
+
+def _key(result: Record) -> tuple[str, str, str]:
+    return _computer(result), result["row"], result["set"]
+
+
+def _computer(result: Record) -> str:
+    """Return what decides how long a fit takes: the processor or GPU, and the precision."""
+    machine = result["machine"]
+    parts = [machine.get("gpu") or machine["processor"], result.get("precision")]
+    return ", ".join(filter(None, parts))
 
 
 # ---------------------------------------------------------------------- the table
@@ -85,18 +102,24 @@ def render(result: Path = RESULT) -> str:
     results = found["results"]
     n_clips = {r["set"]: r["n_clips"] for r in results}
     names = [name for name in SETS if name in n_clips]
-    seconds = {(r["row"], r["set"]): r["seconds"] for r in results}
+    seconds = {_key(r): r["seconds"] for r in results}
     timed = dict.fromkeys(r["row"] for r in results)
     rows = [row for row in ROWS if row in timed] + [row for row in timed if row not in ROWS]
     lines = head(["seconds to fit one fold", *(DATA_SETS[name].title for name in names)])
     lines.append(line(["*training clips*", *(str(n_clips[name]) for name in names)]))
-    for row in rows:
-        cells = [f"{seconds[row, n]:.0f}" if (row, n) in seconds else "" for n in names]
-        lines.append(line([row, *cells]))
+    computers = sorted({_computer(r) for r in results})
+    for computer in computers:
+        if len(computers) > 1:
+            lines.append(line([f"**{computer}**", *("" for _ in names)]))
+        for row in rows:
+            found_here = [seconds.get((computer, row, name)) for name in names]
+            if any(found_here):
+                lines.append(line([row, *(f"{s:.0f}" if s else "" for s in found_here)]))
     threads = " or ".join(map(str, sorted({r["threads"] for r in results})))
     legend = (
         "Default parameters, reading the files included; the first fold of each set, once, one fit "
-        f"at a time on a machine that was left alone; {threads} threads."
+        f"at a time on a machine that was left alone; {threads} threads. What trainings compute in "
+        "goes by what the processor is fast at."
     )
     return "\n".join(
         [*lines, "", legend, "", made_by(f"`{COMMAND}` and `{COMMAND} --table`", results)]

@@ -493,6 +493,27 @@ def test_a_set_that_was_not_timed_leaves_a_gap_and_the_last_time_counts(tmp_path
     assert len(json.loads(timing.RESULT.read_text())["results"]) == 2
 
 
+def test_times_on_another_processor_stand_apart(tmp_path, monkeypatch):
+    timing = script("fit_time")
+    monkeypatch.setattr(timing, "RESULT", tmp_path / "fit.json")
+    fit = {"set": "esc10", "fold": "1", "n_clips": 320, "row": "contrastive", "threads": 2}
+    for name, precision, seconds in (
+        ("abacus", "float32", 99.0),
+        ("loom", "bfloat16", 50.0),
+        ("abacus", "float32", 98.0),
+    ):
+        made = timing.environment()
+        made["machine"]["processor"] = name
+        timing._store({**fit, "precision": precision, "seconds": seconds, **made})
+    table = timing.render(timing.RESULT).splitlines()
+    assert table[3:7] == [
+        "| **abacus, float32** |  |",
+        "| contrastive | 98 |",
+        "| **loom, bfloat16** |  |",
+        "| contrastive | 50 |",
+    ]
+
+
 def test_what_has_no_fit_of_its_own_cannot_be_timed(folder):
     with pytest.raises(ValueError, match="both has no fit of its own"):
         script("fit_time").main(["--data", str(folder), "--sets", "esc10", "--encoders", "both"])

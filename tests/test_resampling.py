@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.signal import resample_poly
 
-from audiorep._resampling import _resampler, rate_ratio, resample_blocks, resampled_length
+from audiorep._resampling import _filters, rate_ratio, resample_blocks, resampled_length
 from audiorep._torchaudio import torchaudio
 
 
@@ -24,19 +24,22 @@ def test_same_rate_changes_nothing():
     assert all(a is b for a, b in zip(resample_blocks(blocks, 16000, 16000), blocks, strict=True))
 
 
-@pytest.mark.parametrize("rate", [8000, 11025, 44100])
-def test_the_kernel_that_is_kept_is_torchaudios(rate):
-    _resampler.cache_clear()
+@pytest.mark.parametrize("n_timesteps", [1, 2, 50, 5000])
+@pytest.mark.parametrize(
+    "rate", [500, 8000, 11025, 11127, 15984, 22050, 32000, 44100, 48000, 96001]
+)
+def test_does_what_torchaudio_does(rate, n_timesteps):
+    _filters.cache_clear()
     ratio = rate_ratio(rate, 16000)
     with torch.device("meta"):  # a caller's, which is not where blocks are
-        _resampler(ratio.numerator, ratio.denominator)
-    waveform = torch.randn(5000, generator=torch.Generator().manual_seed(0))
+        _filters(ratio.numerator, ratio.denominator)
+    waveform = torch.randn(n_timesteps, generator=torch.Generator().manual_seed(0))
     blocks = [*resample_blocks([waveform], rate, 16000)]
     expected = torchaudio.functional.resample(
         waveform, ratio.denominator, ratio.numerator, lowpass_filter_width=16, rolloff=0.99
     )
-    assert torch.equal(torch.cat(blocks), expected)
-    assert _resampler.cache_info().currsize == 1
+    torch.testing.assert_close(torch.cat(blocks), expected, atol=3e-6, rtol=0)
+    assert _filters.cache_info().currsize == 1
 
 
 @pytest.mark.parametrize("rate", [8000, 44100])

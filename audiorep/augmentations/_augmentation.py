@@ -130,6 +130,7 @@ def normal(x: Tensor, scale: float) -> Tensor:
     return torch.randn(shape, device=x.device, dtype=x.dtype) * scale
 
 
-def partners(x: Tensor) -> Tensor:
-    """Give every clip of a batch, of two or more, another one; each is given once."""
-    return x.roll(int(torch.randint(1, len(x), ())), 0)
+def partners(*of_clips: Tensor) -> list[Tensor]:
+    """Give every clip of a batch, of two or more, what is another one's; each is given once."""
+    offset = int(torch.randint(1, len(of_clips[0]), ()))
+    return [x.roll(offset, 0) for x in of_clips]

@@ -40,11 +40,12 @@ class BackgroundMixing(Augmentation):
         """Mix log-mel power."""
         if len(x) < 2:
             return x
-        background = partners(x)
+        power = _mean_power(x)
+        background, of_background = partners(x, power)
         ratio = uniform(x, 0.0, self.max_ratio)
         ratio = ratio * (uniform(x, 0.0, 1.0) < self.probability)
         # The logarithm of zero is -inf, and logaddexp then leaves the clip as it was.
-        level = _mean_power(x) - _mean_power(background) + ratio.log()
+        level = power - of_background + ratio.log()
         return torch.logaddexp(x, background + level)
 
 
@@ -133,7 +134,7 @@ class StyleMixing(Augmentation):
         mean = x.mean(dim=2, keepdim=True)
         spread = x.std(dim=2, keepdim=True, correction=0) + self.floor
         style = torch.cat((mean, spread), 2)  # (batch, n_mels, 2)
-        new_style = torch.lerp(style, partners(style), weight)
+        new_style = torch.lerp(style, partners(style)[0], weight)
         new_mean, new_spread = new_style[:, :, :1], new_style[:, :, 1:]
         # Written so that a weight of 0 changes nothing, not even the last bit.
         return x + (x - mean) * (new_spread / spread - 1) + (new_mean - mean)

@@ -6,7 +6,7 @@ import operator
 import torch
 from torch import Tensor, nn
 
-from audiorep.nn._conv_block import ConvBlock
+from audiorep.nn._conv_block import ConvBlock, as_image
 
 _N_STATISTICS = 5  # of every channel: maximum, standard deviation, three means
 
@@ -82,7 +82,7 @@ class ConvBackbone(nn.Module):
     def _stage_maps(self, x: Tensor) -> list[Tensor]:
         """Return the output of every stage, (batch, n_filters, n_bands, n_positions)."""
         maps = []
-        x = x[:, None].contiguous(memory_format=torch.channels_last)
+        x = as_image(x)
         for stage in self.stages:
             x = stage(x)
             maps.append(x)

@@ -3,6 +3,16 @@
 from torch import Tensor, nn
 
 
+def as_image(log_mel: Tensor) -> Tensor:
+    """Return log-mels, (batch, n_mels, n_frames), as images of one channel for convolutions.
+
+    The channel is the last axis in memory, and so it is for the filters of all maps: on a
+    processor, convolutions and what follows take less time. ``contiguous(memory_format=...)`` would
+    not tell, for of one channel both layouts are the same.
+    """
+    return log_mel.contiguous()[..., None].permute(0, 3, 1, 2)
+
+
 class ConvBlock(nn.Sequential):
     """A strided convolution, batch norm and ReLU.
 

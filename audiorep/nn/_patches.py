@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from audiorep.nn._conv_block import ConvBlock
+from audiorep.nn._conv_block import ConvBlock, as_image
 
 
 def patchify(log_mel: Tensor, patch_mels: int, patch_frames: int) -> Tensor:
@@ -188,7 +188,7 @@ class PatchStem(nn.Module):
     def stage_maps(self, log_mel: Tensor) -> list[Tensor]:
         """Return the output of every stage, each (batch, n_filters, n_bands, n_positions)."""
         maps = []
-        x = log_mel[:, None]
+        x = as_image(log_mel)
         for stage in self.stages:
             x = stage(x)
             maps.append(x)
