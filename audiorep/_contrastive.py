@@ -45,7 +45,9 @@ class ConvWindowEncoder(WindowEncoder):
     def __init__(self, n_mels: int, n_frames: int, width: int) -> None:
         backbone = ConvBackbone(n_mels=n_mels, width=width)
         # Of the maps below, the stage in the middle, which has twice as many filters as the first.
-        super().__init__(n_frames=n_frames, grid=backbone.time_stride, banded_map=(1, 2 * width))
+        stride = backbone.time_stride
+        # A position sees a stride to both sides, less one frame.
+        super().__init__(n_frames, stride, banded_map=(1, 2 * width), n_beyond=stride - 1)
         self.scaler = LogMelScaler()
         self.backbone = backbone
 

@@ -37,8 +37,10 @@ _BATCH = 32
 # filled up in vain.
 _MOST_CLIPS = 64
 _FEWEST_CLIPS = 8
-# Frames that are listened to together, in blocks of one length.
+# Frames that are listened to together, in blocks of one length. Few words have the same, so that
+# blocks of fewer frames than this are lengthened to a multiple of these.
 _FRAMES_TOGETHER = 4096
+_SHORT_BLOCK, _BLOCK_GRID = 128, 16
 # What correlations of filters count for beside statistics of feature maps.
 _FILTERS_WEIGHT = 2.0
 
@@ -68,25 +70,37 @@ def iter_batches(sources: Iterable[Source], width: int, hop: int, grid: int) -> 
         yield _batch(group, _BATCH)
 
 
-def iter_wide_batches(clips: Iterable[Iterable[Tensor]], width: int, grid: int) -> Iterator[Batch]:
-    """Cut clips into windows side by side, of twice the width where a clip is longer than it.
+def iter_fitting_batches(
+    clips: Iterable[Iterable[Tensor]], module: WindowEncoder
+) -> Iterator[Batch]:
+    """Cut clips into windows side by side, of a width that suits each clip.
+
+    They are twice as wide as those of training where a clip is longer than these, and two thirds
+    as wide where one is so short that nothing is missed.
 
     Clips come in blocks. How long a clip is, is told by what is read of it; a header may err.
     """
-    groups: dict[int, list[tuple[int, Window]]] = {width: [], 2 * width: []}
+    width = module.n_frames
+    narrow = -(-2 * width // 3 // module.grid) * module.grid
+    groups: dict[int, list[tuple[int, Window]]] = {narrow: [], width: [], 2 * width: []}
+    sizes = {chosen: _BATCH * width // chosen for chosen in groups}
     for owner, of_clip in enumerate(clips):
         blocks = iter(of_clip)
         first = list(islice(blocks, 2))
-        chosen = width if len(first) == 1 and first[0].shape[1] <= width else 2 * width
-        group, size = groups[chosen], _BATCH * width // chosen
-        for window in iter_windows(chain(first, blocks), chosen, chosen, grid):
+        n_frames = first[0].shape[1] if len(first) == 1 else 2 * width
+        if n_frames + module.n_beyond <= narrow:
+            chosen = narrow
+        else:
+            chosen = width if n_frames <= width else 2 * width
+        group = groups[chosen]
+        for window in iter_windows(chain(first, blocks), chosen, chosen, module.grid):
             group.append((owner, window))
-            if len(group) == size:
-                yield _batch(group, size)
+            if len(group) == sizes[chosen]:
+                yield _batch(group, sizes[chosen])
                 group.clear()
     for chosen, group in groups.items():
         if group:
-            yield _batch(group, _BATCH * width // chosen)
+            yield _batch(group, sizes[chosen])
 
 
 def _batch(group: list[tuple[int, Window]], size: int) -> Batch:
@@ -247,7 +261,7 @@ def _pool_group(
                 yield owner, of_block
 
     heard = ((block for _, block in blocks) for _, blocks in groupby(listened(), itemgetter(0)))
-    sums = _sums_of_clips(module, heard, device, part_counts(n_parts))
+    sums = _sums_of_clips(module, n_clips, heard, device, part_counts(n_parts))
     blocks = sums.blocks()
     block_weights = [1.0] * len(blocks)
     if module.banded_map is not None:
@@ -273,7 +287,7 @@ def _blocks_until(
 
 
 def _listen(blocks: Sequence[Tensor], n_parts: int) -> tuple[list[Tensor], DoubleArray]:
-    """Listen to blocks of one length.
+    """Listen to blocks that are of one length when short ones are lengthened.
 
     Parameters
     ----------
@@ -287,47 +301,60 @@ def _listen(blocks: Sequence[Tensor], n_parts: int) -> tuple[list[Tensor], Doubl
     sums : ndarray of shape (n_blocks, 2, ...)
         Of the texture of each block, at both floors.
     """
+    n_frames = np.array([block.shape[1] for block in blocks])
     # Frames come first in memory, as they do in what `LogMel` gives.
-    heard = hear(torch.stack([block.T for block in blocks]).transpose(1, 2), n_parts)
+    levelled = torch.stack([_lengthened(block.T) for block in blocks]).transpose(1, 2)
+    heard = hear(levelled, n_parts, n_frames)
     both_floors = (x.reshape(-1, *x.shape[2:]) for x in (heard.textures, heard.texture_weights))
-    sums = texture_sums(*both_floors)
+    sums = texture_sums(*both_floors, np.tile(n_frames, 2))
     rows = np.concatenate((heard.log_mel, heard.shares.transpose(0, 2, 1)), axis=2)
     by_block = sums.reshape(2, len(blocks), *sums.shape[1:]).swapaxes(0, 1)
-    return [torch.from_numpy(of_block).T for of_block in rows], by_block
+    of_blocks = (of_block[:n] for of_block, n in zip(rows, n_frames, strict=True))
+    return [torch.from_numpy(of_block).T for of_block in of_blocks], by_block
+
+
+def _lengthened(block: Tensor) -> Tensor:
+    """Repeat the last frame of a block, (n_frames, n_mels), as often as it takes."""
+    n_more = _listening_length(len(block)) - len(block)
+    return torch.cat((block, block[-1:].expand(n_more, -1))) if n_more else block
+
+
+def _listening_length(n_frames: int) -> int:
+    """Return at what length a block is listened to: by its own length alone."""
+    return -(-n_frames // _BLOCK_GRID) * _BLOCK_GRID if n_frames < _SHORT_BLOCK else n_frames
 
 
 def _sums_of_clips(
     module: WindowEncoder,
+    n_clips: int,
     heard: Iterable[Iterable[Tensor]],
     device: torch.device,
     counts: list[int],
 ) -> Sums:
     """Sum up the feature maps of clips, window by window."""
-    clips: dict[int, Sums] = {}
+    of_clips: Sums | None = None
     with torch.inference_mode():
-        for batch in iter_wide_batches(heard, module.n_frames, module.grid):
+        for batch in iter_fitting_batches(heard, module):
             windows, n_valid = batch.tensors(device)
             counted = _is_counted(batch, windows.shape[2]).to(device)
             log_mel, shares = windows.tensor_split([-sum(counts)], dim=1)
             maps = module.feature_maps(log_mel, n_valid)
             sums = window_sums(maps, shares * counted, counts)
+            of_clips = of_clips or sums.of_clips(n_clips)
             for i, owner in enumerate(batch.owners):
-                if owner < 0:
-                    break
-                if owner in clips:
-                    clips[owner].add(sums, i)
-                else:
-                    clips[owner] = sums.window(i)
-    return Sums.stack([clips[owner] for owner in range(len(clips))])
+                if owner >= 0:
+                    of_clips.add(owner, sums, i)
+    assert of_clips is not None
+    return of_clips
 
 
 def _alike(blocks: Iterable[tuple[int, Tensor]]) -> Iterator[list[tuple[int, Tensor]]]:
-    """Put blocks together that follow each other and are of one length.
+    """Put blocks together that follow each other and are listened to at one length.
 
     What is done to several at once takes less time, and less of the time in which only one thread
     can work.
     """
-    for n_frames, alike in groupby(blocks, lambda pair: pair[1].shape[1]):
+    for n_frames, alike in groupby(blocks, lambda pair: _listening_length(pair[1].shape[1])):
         n_blocks = max(1, _FRAMES_TOGETHER // n_frames)
         while together := list(islice(alike, n_blocks)):
             yield together

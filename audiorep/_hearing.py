@@ -63,7 +63,7 @@ def part_counts(n_parts: int) -> list[int]:
     return [n_parts, n_parts, 1, 1]
 
 
-def hear(levelled: Tensor, n_parts: int) -> Heard:
+def hear(levelled: Tensor, n_parts: int, n_frames: npt.NDArray[np.intp] | None = None) -> Heard:
     """Listen to blocks of clips, each by itself.
 
     How a note decays and how quiet a voice is, tells much, and so does what is heard where hiss and
@@ -77,6 +77,9 @@ def hear(levelled: Tensor, n_parts: int) -> Heard:
         As `level` gives them, on the processor.
     n_parts : int
         As for `loudness_shares`.
+    n_frames : ndarray of shape (n_blocks,), default=None
+        How many frames each block has. Those behind them repeat the last one, and count for
+        nothing. None means that all have as many.
 
     Returns
     -------
@@ -88,15 +91,18 @@ def hear(levelled: Tensor, n_parts: int) -> Heard:
     loudest = log_mel.max((1, 2))
     floors = loudest - np.array(depths, np.float32)[:, None] * np.float32(_NATS_PER_DECIBEL)
     raised = np.maximum(log_mel, floors[:, :, None, None])
-    weights = _with_mean_one(_above(raised[:3:2], floors[:3:2], 1)[..., 0])
+    inside = np.ones(log_mel.shape[:2], np.float32)
+    if n_frames is not None:
+        inside[:] = np.arange(inside.shape[1]) < n_frames[:, None]
+    weights = _with_mean_one(_above(raised[:3:2], floors[:3:2], 1)[..., 0], inside)
     network = raised[3]
     shares = (
         *(loudness_shares(of_floor, n_parts) for of_floor in weights),
-        tilt_weights(network, floors[3]),
+        tilt_weights(network, floors[3], inside),
     )
+    mean = (average_bands(network, 1)[:, :, 0] * inside).sum(1) / inside.sum(1)
     return Heard(
-        # As `heard_by_network`, but the maximum is known.
-        network - average_bands(network, 1)[:, :, 0].mean(1)[:, None, None],
+        network - mean[:, None, None],  # as `heard_by_network`, but the maximum is known
         np.concatenate(shares, axis=1),
         raised[:2],
         weights.astype(np.float32),
@@ -126,7 +132,8 @@ def frame_loudness(log_mel: FloatArray, dynamic_range: float) -> FloatArray:
         a clip that were levelled apart none counts for more than others.
     """
     floor = log_mel.max() - np.float32(dynamic_range * _NATS_PER_DECIBEL)
-    return _with_mean_one(_above(np.maximum(log_mel, floor), floor, 1)[:, 0])
+    above = _above(np.maximum(log_mel, floor), floor, 1)[:, 0]
+    return _with_mean_one(above, np.ones_like(above))
 
 
 def _above(raised: FloatArray, floors: FloatArray, n_bands: int) -> FloatArray:
@@ -135,10 +142,13 @@ def _above(raised: FloatArray, floors: FloatArray, n_bands: int) -> FloatArray:
     return bands - floors[..., None, None]
 
 
-def _with_mean_one(weights: FloatArray) -> FloatArray:
-    """Let nothing be far below the greatest weight of a row, and make the mean of the row 1."""
-    weights = np.maximum(weights, _QUIETEST * weights.max(-1, keepdims=True))
-    weights *= weights.shape[-1] / weights.sum(-1, keepdims=True)
+def _with_mean_one(weights: FloatArray, inside: FloatArray) -> FloatArray:
+    """Let nothing be far below the greatest weight of a row, and make the mean of the row 1.
+
+    What is not `inside`, where that is 0 instead of 1, has no weight.
+    """
+    weights = np.maximum(weights, _QUIETEST * weights.max(-1, keepdims=True)) * inside
+    weights *= inside.sum(-1, keepdims=True) / weights.sum(-1, keepdims=True)
     return weights
 
 
@@ -170,7 +180,7 @@ def loudness_shares(loudness: FloatArray, n_parts: int) -> FloatArray:
     return np.maximum(until - since, 0.0).astype(np.float32)
 
 
-def tilt_weights(raised: FloatArray, floor: FloatArray) -> FloatArray:
+def tilt_weights(raised: FloatArray, floor: FloatArray, inside: FloatArray) -> FloatArray:
     """Tell dull frames from bright ones: how much each counts among either.
 
     Dull is a frame of which the lower half of the bands is further above the upper half than in
@@ -183,6 +193,8 @@ def tilt_weights(raised: FloatArray, floor: FloatArray) -> FloatArray:
         Natural logarithm of power, float32, nowhere below the floor.
     floor : ndarray of shape (...)
         That of silence, of each block.
+    inside : ndarray of shape (..., n_frames)
+        1 for the frames of a block, 0 for what is behind them.
 
     Returns
     -------
@@ -192,10 +204,11 @@ def tilt_weights(raised: FloatArray, floor: FloatArray) -> FloatArray:
     """
     halves = _above(raised, floor, 2)
     low, high = halves[..., 0], halves[..., 1]
-    loudness = _with_mean_one(low + high)
+    loudness = _with_mean_one(low + high, inside)
+    n_frames = inside.sum(-1, keepdims=True)
     tilt = low - high
-    tilt -= (tilt * loudness).mean(-1, keepdims=True)
-    deviation = np.sqrt((tilt * tilt * loudness).mean(-1, keepdims=True))
+    tilt -= (tilt * loudness).sum(-1, keepdims=True) / n_frames
+    deviation = np.sqrt((tilt * tilt * loudness).sum(-1, keepdims=True) / n_frames)
     is_dull = expit(tilt * (_SHARPNESS / (deviation + _SMALL_TILT)))
     both = np.stack((is_dull, 1.0 - is_dull), axis=-2)
-    return _with_mean_one(both * loudness[..., None, :]).astype(np.float32)
+    return _with_mean_one(both * loudness[..., None, :], inside[..., None, :]).astype(np.float32)

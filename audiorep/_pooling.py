@@ -44,18 +44,13 @@ class Sums:
     n_parts: list[int]
     added: FloatArray
 
-    def window(self, i: int) -> "Sums":
-        """Return those of one window out of several, to which others can be added."""
-        return replace(self, added=np.array(self.added[i], np.float64))
+    def of_clips(self, n_clips: int) -> "Sums":
+        """Return those of clips, of which no window was added yet."""
+        return replace(self, added=np.zeros((n_clips, self.added.shape[1])))
 
-    def add(self, others: "Sums", i: int) -> None:
+    def add(self, clip: int, others: "Sums", i: int) -> None:
         """Add those of a window out of several: the clip's next."""
-        self.added += others.added[i]
-
-    @staticmethod
-    def stack(sums: Sequence["Sums"]) -> "Sums":
-        """Put those of several clips side by side."""
-        return replace(sums[0], added=np.stack([of_clip.added for of_clip in sums]))
+        self.added[clip] += others.added[i]
 
     def blocks(self) -> list[DoubleArray]:
         """Return the statistics of clips, of which all windows were added.

@@ -1,21 +1,26 @@
 """From pooled statistics to the features that `transform` returns."""
 
+import ctypes
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from audiorep._threads import on_threads
 
 FloatArray = npt.NDArray[np.float32]
 DoubleArray = npt.NDArray[np.float64]
 
 # Clips that the projection is learned from; more would cost time and hardly change it.
 _MAX_CLIPS = 2048
-# Rows that are projected together: one shape always, so that no row depends on its company.
+# Rows that are projected together, on at least so many columns, by one thread of torch: one shape
+# always, so that no row depends on its company. With numpy, and with fewer columns, it does on
+# processors without AVX-512, in its last digits: its place in the product decides on them.
 _ROWS = 32
-# Columns that are summed up together; a longer sum would be cut, and rounded, by how many threads
-# there are.
-_COLUMNS = 256
+_FEWEST_COLUMNS = 16
 # Columns whose spread is computed together.
 _COLUMNS_OF_SPREAD = 2048
 # A row shorter than this, relative to the training clips, is next to the mean clip: its direction
@@ -133,17 +138,19 @@ class ReadOut:
 
     def transform(self, pooled: FloatArray) -> FloatArray:
         """Return features, of shape (n_clips, n_features_out)."""
+        return on_threads(1, self._projected, pooled)
+
+    def _projected(self, pooled: FloatArray) -> FloatArray:
         starts = range(0, len(pooled), _ROWS)
         return np.concatenate([self._project(pooled[i : i + _ROWS]) for i in starts])
 
     def _project(self, few: FloatArray) -> FloatArray:
-        rows = np.zeros((_ROWS, few.shape[1]), dtype=np.float32)
-        rows[: len(few)] = (few - self.mean) * self.factor
-        projected: FloatArray = rows[:, :_COLUMNS] @ self.projection[:_COLUMNS]
-        for start in range(_COLUMNS, rows.shape[1], _COLUMNS):
-            end = start + _COLUMNS
-            projected += rows[:, start:end] @ self.projection[start:end]
-        projected = projected[: len(few)]
+        rows = torch.zeros(_ROWS, few.shape[1], dtype=torch.float32, device="cpu")
+        rows.numpy()[: len(few)] = (few - self.mean) * self.factor
+        projection = _tensor_of(self.projection)
+        n_more = max(0, _FEWEST_COLUMNS - self.n_features_out)
+        product = rows @ nn.functional.pad(projection, (0, n_more))
+        projected = product.numpy()[: len(few), : self.n_features_out]
         length = np.linalg.norm(projected, axis=1, keepdims=True)
         return projected * (self.row_length / np.maximum(length, _SHORTEST)).astype(np.float32)
 
@@ -151,6 +158,16 @@ class ReadOut:
     def n_features_out(self) -> int:
         """Number of columns that `transform` returns."""
         return self.projection.shape[1]
+
+
+def _tensor_of(array: FloatArray) -> Tensor:
+    """Return a tensor in the memory of an array, which nobody writes to.
+
+    torch warns of arrays that must not be written to, as those are that joblib maps from a file.
+    """
+    array = np.ascontiguousarray(array)
+    pointer = array.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
+    return torch.from_numpy(np.ctypeslib.as_array(pointer, array.shape))
 
 
 def _block_factor(spread: npt.NDArray[np.float64]) -> FloatArray:

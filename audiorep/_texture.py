@@ -31,7 +31,9 @@ _MOST_PRODUCTS = 256_000
 _FEW_STEPS = 8.0  # with which a correlation is drawn halfway to zero
 
 
-def texture_sums(log_mels: FloatArray, weights: FloatArray) -> DoubleArray:
+def texture_sums(
+    log_mels: FloatArray, weights: FloatArray, n_frames: npt.NDArray[np.intp] | None = None
+) -> DoubleArray:
     """Reduce log-mels over time to weighted sums, which those of other blocks can be added to.
 
     A pyramid takes the bands apart into octaves of modulation: what a smoothed band lacks is the
@@ -43,6 +45,9 @@ def texture_sums(log_mels: FloatArray, weights: FloatArray) -> DoubleArray:
         Blocks of one length, each as heard in one way.
     weights : ndarray of shape (n_hearings, n_frames)
         How much each frame counts.
+    n_frames : ndarray of shape (n_hearings,), default=None
+        How many frames each has. Those behind them repeat the last one, and have no weight. None
+        means that all have as many.
 
     Returns
     -------
@@ -63,6 +68,9 @@ def texture_sums(log_mels: FloatArray, weights: FloatArray) -> DoubleArray:
         sums += [_products(octave, octave)]
         sums += [_products(grouped[:, :-lag], grouped[:, lag:]) for lag in LAGS]
         bands = smooth[:, ::2]
+        if n_frames is not None:
+            n_frames = (n_frames + 1) // 2
+            bands = _with_last_repeated(bands, n_frames)
         # Every step counts for two, but an odd last one.
         after = weights[:, 1::2]
         weights = weights[:, ::2].copy()
@@ -118,6 +126,14 @@ def _smooth(bands: FloatArray) -> FloatArray:
     for _ in range(4):  # binomial: pairs of neighbours four times
         smooth = smooth[:, 1:] + smooth[:, :-1]
     return smooth
+
+
+def _with_last_repeated(bands: FloatArray, n_steps: npt.NDArray[np.intp]) -> FloatArray:
+    """Put the last step of each hearing in place of what is behind it."""
+    if n_steps.min() == bands.shape[1]:
+        return bands
+    step = np.minimum(np.arange(bands.shape[1]), n_steps[:, None] - 1)
+    return bands[np.arange(len(bands))[:, None], step]
 
 
 @functools.cache

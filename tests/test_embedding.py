@@ -16,10 +16,18 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from audiorep import ContrastiveAudioEncoder, VQTransformerEncoder, _embedding
-from audiorep._embedding import _groups, clip_frames, pool_clips, pool_groups
+from audiorep._contrastive import ConvWindowEncoder
+from audiorep._embedding import (
+    _groups,
+    clip_frames,
+    iter_fitting_batches,
+    pool_clips,
+    pool_groups,
+)
 from audiorep._hearing import Heard, hear, level, part_counts
 from audiorep._sources import Source
 from audiorep._texture import BLOCK_WEIGHTS, texture_blocks, texture_sums
+from audiorep._vq_window_encoder import VQWindowEncoder
 from audiorep.evaluation import LogMelStatistics, MFCCStatistics, SupervisedAudioClassifier
 from audiorep.nn import WindowEncoder
 
@@ -164,24 +172,27 @@ def test_textures_of_blocks_are_added():
     np.testing.assert_allclose(pooled.rows[0, -len(expected) :], expected, atol=1e-5)
 
 
-def test_blocks_of_one_length_are_heard_together_but_no_more_frames_than_memory_should_hold(
+def test_blocks_of_about_one_length_are_heard_together_but_no_more_frames_than_memory_should_hold(
     monkeypatch,
 ):
     """Whatever they are heard with, each has the same statistics."""
-    lengths = [*[1000] * 6, 40, 40, 1000, *[7000] * 2]
+    lengths = [*[1000] * 6, 40, 33, 48, 49, 1000, *[7000] * 2]
     clips = [levelled(n, seed, n_mels=40) for seed, n in enumerate(lengths)]
     shapes = []
 
-    def listen(levelled, n_parts):
+    def listen(levelled, n_parts, n_frames):
         shapes.append((levelled.shape[0], levelled.shape[2]))
-        return hear(levelled, n_parts)
+        return hear(levelled, n_parts, n_frames)
 
     monkeypatch.setattr(_embedding, "hear", listen)
     sources = [Source(n, [clip]) for n, clip in zip(lengths, clips, strict=True)]
     # The last clip has two blocks.
     sources[-1] = Source(8000, [clips[-1], clips[0]])
     together = pool_clips(TwoMaps(), sources, CPU, n_parts=2).rows
-    assert sorted(shapes) == [(1, 1000), (1, 7000), (1, 7000), (2, 40), (3, 1000), (4, 1000)]
+    assert sorted(shapes) == [
+        *[(1, 64), (1, 1000), (1, 7000), (1, 7000)],  # 49 frames are listened to as 64
+        *[(3, 48), (3, 1000), (4, 1000)],
+    ]
     alone = [pool_clips(TwoMaps(), [source], CPU, 2).rows[0] for source in sources]
     np.testing.assert_array_equal(together, alone)
 
@@ -194,7 +205,7 @@ class Listener(TwoMaps):
         return super().feature_maps(log_mel, n_valid)
 
 
-def test_clips_longer_than_a_window_are_heard_in_wider_ones_and_all_keep_their_order():
+def test_windows_are_as_wide_as_suits_a_clip_and_all_keep_their_order():
     lengths = [40, 16, 3, 17, 90, 1] * 8
     clips = [levelled(n, seed) for seed, n in enumerate(lengths)]
     module = Listener()
@@ -204,7 +215,9 @@ def test_clips_longer_than_a_window_are_heard_in_wider_ones_and_all_keep_their_o
         sources = (Source(lengths[i], [clips[i]]) for i in chosen)
         rows.append(pool_clips(module, sources, CPU, n_parts=2).rows)
         # As many frames in a batch, whatever the width.
-        shapes = {(32, 3, 16), (16, 3, 32)} if len(chosen) == 48 else {(16, 3, 32)}
+        shapes = {(16, 3, 32)}
+        if len(chosen) == 48:
+            shapes |= {(32, 3, 16), (42, 3, 12)}
         assert module.heard == shapes
     together, reversed_, long_ones = rows
     np.testing.assert_array_equal(together, reversed_[::-1])
@@ -212,6 +225,32 @@ def test_clips_longer_than_a_window_are_heard_in_wider_ones_and_all_keep_their_o
     pairs = zip(lengths, clips, strict=True)
     alone = [pool_clips(module, [Source(n, [c])], CPU, 2).rows[0] for n, c in pairs]
     np.testing.assert_array_equal(together, alone)
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        ConvWindowEncoder(n_mels=16, n_frames=96, width=8),
+        VQWindowEncoder(16, 96, 2, 4, 8, dim=64, n_layers=2, n_heads=1),
+    ],
+)
+def test_narrow_windows_miss_nothing_of_short_clips(module):
+    """Maps of a clip are the same as in a window of training, wherever it ends."""
+    module.eval().requires_grad_(False)
+    module.scaler.set_statistics(1.0, 3.0)
+    widths = set()
+    for n_frames in range(1, 97):
+        clip = levelled(n_frames, n_mels=16).float()
+        (batch,) = iter_fitting_batches([[clip]], module)
+        windows, n_valid = batch.tensors(CPU)
+        widths.add((n_frames, windows.shape[2]))
+        padded = torch.nn.functional.pad(clip, (0, 96 - n_frames))[None]
+        expected = module.feature_maps(padded, torch.tensor([n_frames]))
+        for found, whole in zip(module.feature_maps(windows, n_valid), expected, strict=True):
+            n = -(-n_frames * whole.shape[2] // 96)
+            torch.testing.assert_close(found[:1, :, :n], whole[:, :, :n], atol=1e-5, rtol=1e-4)
+    narrow = 64 - module.n_beyond
+    assert widths == {(n, 64 if n <= narrow else 96) for n in range(1, 97)}
 
 
 @pytest.fixture

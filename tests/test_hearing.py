@@ -60,8 +60,23 @@ def test_frames_count_by_loudness_by_what_stands_out_and_as_dull_or_bright():
         np.testing.assert_allclose(found, loudness_shares(expected, 6), atol=1e-5)
     np.testing.assert_allclose(texture_weights, [loudness.sum(0), prominence.sum(0)], atol=1e-5)
     assert np.abs(loudness.sum(0) - prominence.sum(0)).max() > 0.1
-    expected = tilt_weights(log_mel, log_mel.min())
+    expected = tilt_weights(log_mel, log_mel.min(), np.ones(30, np.float32))
     np.testing.assert_allclose(np.concatenate(tilts), expected, atol=1e-4)
+
+
+def test_frames_behind_a_block_count_for_nothing():
+    lengths = np.array([40, 33, 1])
+    blocks = [level(torch.from_numpy(8 * random(n, seed=n).T)) for n in lengths]
+    lengthened = [torch.cat((b, b[:, -1:].expand(-1, 40 - b.shape[1])), dim=1) for b in blocks]
+    together = hear(torch.stack(lengthened), 6, lengths)
+    for i, (block, n) in enumerate(zip(blocks, lengths, strict=True)):
+        log_mel, shares, textures, texture_weights = hear_alone(block, 6)
+        np.testing.assert_allclose(together.log_mel[i, :n], log_mel, atol=1e-5)
+        np.testing.assert_allclose(together.shares[i, :, :n], shares, atol=1e-5)
+        np.testing.assert_allclose(together.shares[i, :, n:], 0.0, atol=1e-6)
+        np.testing.assert_allclose(together.textures[:, i, :n], textures, atol=1e-5)
+        np.testing.assert_allclose(together.texture_weights[:, i, :n], texture_weights, atol=1e-5)
+        assert not together.texture_weights[:, i, n:].any()
 
 
 def test_each_block_is_heard_by_itself():
@@ -130,7 +145,8 @@ def tilted(n_dull, n_bright, steepness=20.0):
 
 def tilts_of(decibels):
     log_mel = decibels * np.float32(DECIBEL)
-    return tilt_weights(log_mel, log_mel.max() - 60 * DECIBEL)
+    inside = np.ones(len(log_mel), np.float32)
+    return tilt_weights(log_mel, log_mel.max() - 60 * DECIBEL, inside)
 
 
 @pytest.mark.parametrize(("n_dull", "n_bright"), [(10, 10), (30, 10)])

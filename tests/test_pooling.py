@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from audiorep._log_mels import iter_windows
-from audiorep._pooling import Sums, filter_correlations, window_sums
+from audiorep._pooling import filter_correlations, window_sums
 
 
 def random(*shape, seed=0):
@@ -18,14 +18,14 @@ def pooled(clip, shares, width, n_parts=None):
     stacked = torch.stack([window.log_mel for window in windows])
     maps, of_windows = stacked.split([len(clip), len(shares)], dim=1)
     sums = window_sums([maps], of_windows, n_parts or [len(shares)])
-    clip_sums = sums.window(0)
-    for i in range(1, len(windows)):
-        clip_sums.add(sums, i)
-    return of_one_clip(clip_sums)
+    of_clip = sums.of_clips(1)
+    for i in range(len(windows)):
+        of_clip.add(0, sums, i)
+    return of_one_clip(of_clip)
 
 
 def of_one_clip(sums):
-    return [block[0] for block in Sums.stack([sums]).blocks()]
+    return [block[0] for block in sums.blocks()]
 
 
 def shares_of_thirds(n_frames):
@@ -83,7 +83,7 @@ def test_a_contour_tells_the_same_whatever_its_size():
 
 def test_a_position_has_the_shares_of_its_frames():
     coarse, shares = random(5, 4), random(2, 12, seed=1).abs()
-    window = window_sums([coarse[None]], shares[None], [2]).window(0)
+    window = window_sums([coarse[None]], shares[None], [2])
     fine = pooled(coarse.repeat_interleave(3, dim=1), shares, 12)
     for of_positions, of_frames in zip(of_one_clip(window), fine, strict=True):
         if of_frames is not fine[1]:  # changes are told from position to position

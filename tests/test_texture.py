@@ -169,6 +169,16 @@ def test_hearings_are_reduced_side_by_side():
     np.testing.assert_allclose(together, np.stack(apart), rtol=1e-5, atol=1e-4)
 
 
+def test_frames_behind_a_hearing_change_nothing():
+    lengths = np.array([64, 63, 49, 33, 2, 1])
+    weights = np.abs(random(64, n_mels=6, seed=2)).T * (np.arange(64) < lengths[:, None])
+    log_mels = [3 * random(n, seed=n) for n in lengths]
+    lengthened = [np.pad(x, ((0, 64 - len(x)), (0, 0)), mode="edge") for x in log_mels]
+    together = texture_sums(np.stack(lengthened), weights, lengths)
+    apart = [sums_of(x, weight[: len(x)])[0] for x, weight in zip(log_mels, weights, strict=True)]
+    np.testing.assert_allclose(together, np.stack(apart), rtol=1e-5, atol=1e-4)
+
+
 @pytest.mark.parametrize(("n_frames", "n_mels"), [(6000, 64), (100_003, 16), (20_000, 128)])
 def test_sums_do_not_depend_on_the_number_of_threads(n_frames, n_mels):
     log_mel = 3 * random(n_frames, n_mels)

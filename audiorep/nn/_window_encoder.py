@@ -19,13 +19,22 @@ class WindowEncoder(nn.Module, ABC):
         A feature map whose filters answer in several frequency bands, and how many filters it has:
         channel ``c * n_bands + b`` is filter ``c`` in band ``b``. Features then tell, too, which of
         its filters answer in the same bands. None means that there is no such map.
+    n_beyond : int, default=0
+        Frames behind a clip's end that its maps depend on, which must not be missing.
     """
 
-    def __init__(self, n_frames: int, grid: int, banded_map: tuple[int, int] | None = None) -> None:
+    def __init__(
+        self,
+        n_frames: int,
+        grid: int,
+        banded_map: tuple[int, int] | None = None,
+        n_beyond: int = 0,
+    ) -> None:
         super().__init__()
         self.n_frames = n_frames
         self.grid = grid
         self.banded_map = banded_map
+        self.n_beyond = n_beyond
 
     @abstractmethod
     def centres(self, n_positions: int) -> Tensor:
@@ -49,7 +58,8 @@ class WindowEncoder(nn.Module, ABC):
         Parameters
         ----------
         log_mel : Tensor of shape (batch, n_mels, width)
-            Natural logarithm of mel-band power; as wide as a window, or twice as wide.
+            Natural logarithm of mel-band power; as wide as a window, two thirds of it (a multiple
+            of `grid`), or twice as wide.
         n_valid : Tensor of shape (batch,)
             Frames that belong to the clip; what stands behind them has no effect.
 
