@@ -305,8 +305,10 @@ def _listen(blocks: Sequence[Tensor], n_parts: int) -> tuple[list[Tensor], Doubl
     # Frames come first in memory, as they do in what `LogMel` gives.
     levelled = torch.stack([_lengthened(block.T) for block in blocks]).transpose(1, 2)
     heard = hear(levelled, n_parts, n_frames)
-    both_floors = (x.reshape(-1, *x.shape[2:]) for x in (heard.textures, heard.texture_weights))
-    sums = texture_sums(*both_floors, np.tile(n_frames, 2))
+    textures, weights = (
+        x.reshape(-1, *x.shape[2:]) for x in (heard.textures, heard.texture_weights)
+    )
+    sums = texture_sums(textures, weights, np.tile(n_frames, 2))
     rows = np.concatenate((heard.log_mel, heard.shares.transpose(0, 2, 1)), axis=2)
     by_block = sums.reshape(2, len(blocks), *sums.shape[1:]).swapaxes(0, 1)
     of_blocks = (of_block[:n] for of_block, n in zip(rows, n_frames, strict=True))

@@ -91,7 +91,7 @@ def hear(levelled: Tensor, n_parts: int, n_frames: npt.NDArray[np.intp] | None =
     loudest = log_mel.max((1, 2))
     floors = loudest - np.array(depths, np.float32)[:, None] * np.float32(_NATS_PER_DECIBEL)
     raised = np.maximum(log_mel, floors[:, :, None, None])
-    inside = np.ones(log_mel.shape[:2], np.float32)
+    inside = np.ones_like(log_mel[:, :, 0])
     if n_frames is not None:
         inside[:] = np.arange(inside.shape[1]) < n_frames[:, None]
     weights = _with_mean_one(_above(raised[:3:2], floors[:3:2], 1)[..., 0], inside)

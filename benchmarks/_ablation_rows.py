@@ -246,7 +246,8 @@ class HeardOtherwise(Contrastive):
 
 def shares_by_the_clock(loudness: FloatArray, n_parts: int) -> Any:
     """Stand in for `loudness_shares`: all frames count alike, and parts are equally long."""
-    return loudness_shares(np.ones_like(loudness), n_parts)
+    is_frame = loudness > 0  # what stands behind a short clip is none
+    return loudness_shares(is_frame.astype(loudness.dtype), n_parts)
 
 
 class ByTheClock(HeardOtherwise):

@@ -1,13 +1,16 @@
 """Threads of numpy's matrix products: one inside a block, and as many as before behind it."""
 
 import os
+import re
 import subprocess
 import sys
+import threading
 
 import pytest
+import torch
 from threadpoolctl import ThreadpoolController, threadpool_limits
 
-from audiorep._threads import one_blas_thread
+from audiorep._threads import on_threads, one_blas_thread
 
 
 def n_blas_threads():
@@ -28,6 +31,30 @@ def test_there_is_one_inside_and_as_many_as_before_behind_even_after_an_error():
             in_a_block_that_fails(seen)
         seen.append(n_blas_threads())
     assert seen == [{1}, {3}]
+
+
+def n_torch_threads(_=None):
+    """Return the numbers of the calling thread: of OpenMP and, where torch has it, of MKL."""
+    return re.findall(r"(?:omp|mkl)_get_max_threads\(\) : (\d+)", torch.__config__.parallel_info())
+
+
+def test_a_thread_gets_its_numbers_of_openmp_and_mkl_and_others_keep_theirs():
+    """Were it not for MKL's, threads side by side would have more of them than there are cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    found = []
+
+    def work():
+        found.extend([n_torch_threads(), on_threads(1, n_torch_threads, None), n_torch_threads()])
+
+    try:
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+        assert [set(numbers) for numbers in found] == [{"3"}, {"1"}, {"3"}]
+        assert set(n_torch_threads()) == {"3"}
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_of_blocks_that_overlap_the_first_puts_the_number_back():
