@@ -2,10 +2,9 @@
 
 Recordings of every set, evenly chosen, as they lie on the disk, of whatever rate and format; the
 floor and peers as in `throughput.py`, which also tells how speed depends on threads, batches and
-lengths. Encoders work with threads, and are shared among as many processes. They are fitted without
-training: time does not depend on what the weights are. Each measurement has a process of its own,
-and all take turns for ``--repeats`` rounds. Leave the machine alone meanwhile. Writes
-benchmarks/results/transform_time.json at the end, anew each time::
+lengths. Encoders are fitted without training: time does not depend on what the weights are. Each
+measurement has a process of its own, and all take turns for ``--repeats`` rounds. Leave the machine
+alone meanwhile. Writes benchmarks/results/transform_time.json at the end, anew each time::
 
     python benchmarks/transform_time.py
     python benchmarks/transform_time.py --clips 100 --repeats 1 --peers
@@ -51,38 +50,33 @@ def run(options: argparse.Namespace) -> Record:
     seconds: dict[tuple[str, str], list[float]] = {}
     left_out: list[str] = []  # peers that failed
     chosen = {name: some_files(options.data / name, options.clips) for name in options.sets}
-    rows = {row: (row, options.threads, 1) for row in (FLOOR, *ENCODERS, *options.peers)}
-    if options.threads > 1:
-        rows |= {
-            f"{row}, {options.threads} processes": (row, 1, options.threads) for row in ENCODERS
-        }
     with tempfile.TemporaryDirectory() as folder:
         saved = throughput.save_encoders(Path(folder), chosen[options.sets[0]])
         for turn in range(options.repeats):
             for name, files in chosen.items():
-                for label, (row, threads, processes) in rows.items():
-                    if label in left_out:
+                for row in (FLOOR, *ENCODERS, *options.peers):
+                    if row in left_out:
                         continue
                     job = throughput.Job(
-                        "sets", row, "transform", name, len(files), threads, processes
+                        "sets", row, "transform", name, len(files), options.threads
                     )
                     try:
                         took = throughput.measured(job, files, saved, options)["seconds"]
                         shown = f"{took:.2f} s"
-                        seconds.setdefault((name, label), []).append(took)
+                        seconds.setdefault((name, row), []).append(took)
                     except _peers.PeerError as error:
-                        left_out.append(label)
+                        left_out.append(row)
                         shown = f"failed and is left out: {error}"
-                    print(f"round {turn + 1}, {name}, {label}: {shown}", file=sys.stderr)
+                    print(f"round {turn + 1}, {name}, {row}: {shown}", file=sys.stderr)
     return {
         "sizes": sizes(options),
         "left_out": left_out,
         "threads": options.threads,
         "n_clips": {name: len(files) for name, files in chosen.items()},
         "results": [
-            {"set": name, "row": label, "seconds": took}
-            for (name, label), took in seconds.items()
-            if label not in left_out
+            {"set": name, "row": row, "seconds": took}
+            for (name, row), took in seconds.items()
+            if row not in left_out
         ],
         **environment(),
     }
@@ -117,14 +111,9 @@ def render(result: Path = RESULT) -> str:
         lines.append(line([title(row), *(f"{ratio:.1f}" for ratio in ratios)]))
     clips = ", ".join(f"{DATA_SETS[name].title} {n}" for name, n in found["n_clips"].items())
     n_rounds = len(found["results"][0]["seconds"])
-    shared = ""
-    if any(r["row"].endswith("processes") for r in found["results"]):
-        shared = (
-            ", or processes of one thread each, which ran already, within `joblib.parallel_config`"
-        )
     legend = (
-        f"Recordings as files: {clips}. {found['threads']} threads{shared}; on a machine that was "
-        f"left alone; the median of {n_rounds} rounds in which all took turns, of times beside the "
+        f"Recordings as files: {clips}. {found['threads']} threads, on a machine that was left "
+        f"alone; the median of {n_rounds} rounds in which all took turns, of times beside the "
         f"floor that of what each round had. Peers that failed: "
         f"{', '.join(map(title, found['left_out'])) or 'none'}."
     )
