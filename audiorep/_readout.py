@@ -148,8 +148,10 @@ class ReadOut:
         rows = torch.zeros(_ROWS, few.shape[1], dtype=torch.float32, device="cpu")
         rows.numpy()[: len(few)] = (few - self.mean) * self.factor
         projection = _tensor_of(self.projection)
-        n_more = max(0, _FEWEST_COLUMNS - self.n_features_out)
-        product = rows @ nn.functional.pad(projection, (0, n_more))
+        n_more = _FEWEST_COLUMNS - self.n_features_out
+        if n_more > 0:
+            projection = nn.functional.pad(projection, (0, n_more))
+        product = rows @ projection
         projected = product.numpy()[: len(few), : self.n_features_out]
         length = np.linalg.norm(projected, axis=1, keepdims=True)
         return projected * (self.row_length / np.maximum(length, _SHORTEST)).astype(np.float32)
