@@ -28,8 +28,8 @@ _Module = TypeVar("_Module", bound=WindowEncoder)
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
-# Windows that pass the module together; of those that are twice as wide, half as many. The last
-# batch is filled up, so that every product has the same shape and a clip's features never depend
+# Windows that pass the module together; as many frames of wider or narrower ones. The last batch
+# is filled up, so that every product has the same shape and a clip's features never depend
 # on its company, not even in the last bit.
 _BATCH = 32
 # Clips of a group, which one thread works on: many would leave threads idle and take memory (of
@@ -158,7 +158,8 @@ def pool_groups(
     called in the thread that works on the group.
 
     Windows are twice as wide as those of training, where a clip is longer than these: at the edge
-    of a window, a map misses what is beyond. They stand side by side (but the last, which ends with
+    of a window, a map misses what is beyond. Of clips so short that nothing is missed, they are
+    narrower. They stand side by side (but the last, which ends with
     the clip): overlap would double the work, and brought nothing on the folds of three sets on
     which it was tried.
 
