@@ -723,6 +723,7 @@ def test_precision(encoder, waveforms, precision):
     assert all(p.dtype == torch.float32 for p in encoder.module_.parameters())
 
 
+@pytest.mark.slow  # where bfloat16 is emulated
 def test_bfloat16_learns_as_float32_does(encoder):
     notes = make_instrument_notes(24, random_state=0)
     encoder.set_params(n_epochs=40, device="cpu")
