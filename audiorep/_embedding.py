@@ -398,7 +398,7 @@ def clip_frames(
     cuts: dict[int, float] = {}  # where the newest window ends, if it is not the last
     for batch in iter_overlapping(module, sources):
         with torch.inference_mode():
-            deepest_map = module.feature_maps(*batch.tensors(device))[-1]
+            deepest_map = module.deepest_map(*batch.tensors(device))
         deepest = deepest_map.transpose(1, 2).cpu().numpy()
         offsets = module.centres(deepest.shape[1]).numpy()
         for i, owner in enumerate(batch.owners):

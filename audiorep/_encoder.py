@@ -278,7 +278,7 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseAu
 
     @undisturbed()
     def transform_frames(self, X: Any) -> tuple[list[FloatArray], list[FloatArray]]:
-        """Return features over time: the deepest feature map.
+        """Return features over time: the deepest feature map, or the last block of the transformer.
 
         By default there is a row for every 160 ms of the contrastive encoder, and for every 80 ms
         of the VQ-transformer. Unlike those of `transform`, rows are neither standardised nor

@@ -29,8 +29,8 @@ from audiorep.nn._transformer import CausalTransformer, KeyValueCache
 # Steps ahead that are predicted: the code heard now (denoised), the next, and the one after.
 HORIZONS = (0, 1, 2)
 
-# Frequency bands that are kept of the stem's maps.
-_MAP_BANDS = 4
+# Channels of the stem's stages, and frequency bands that are kept of their maps.
+_STEM_CHANNELS, _MAP_BANDS = (16, 32, 128), 4
 
 # How often every step is counted, with other neighbours in its patch each time, and at most in
 # how many batches.
@@ -92,7 +92,7 @@ class VQWindowEncoder(WindowEncoder):
         n_layers: int,
         n_heads: int,
     ) -> None:
-        stem = PatchStem(n_mels, dim)
+        stem = PatchStem(n_mels, dim, _STEM_CHANNELS)
         super().__init__(n_frames=n_frames, grid=stem.patch_frames)
         self.n_bands = n_bands
         self.scaler = LogMelScaler()
@@ -138,19 +138,20 @@ class VQWindowEncoder(WindowEncoder):
         return torch.arange(n_positions) * step + (step - 1) / 2
 
     def feature_maps(self, log_mel: Tensor, n_valid: Tensor) -> list[Tensor]:
-        """Return the log-mels, the bottleneck, the stem's stages, the tokens, and two blocks.
+        """Return the log-mels, the stem's stages but the first, and the first block.
 
-        The blocks are the first and the last.
+        The other maps tell little that these do not, and more than half of the time would be
+        theirs: the bottleneck, the stem's first stage, the tokens, and the later blocks.
         """
         heard = self.listen(log_mel, n_valid)
-        bottleneck = self.tokenizer.bottleneck(heard).flatten(2)
         stage_maps = self.stem.stage_maps(heard)
-        states = self.transformer.hidden_states(self.stem.embed_map(stage_maps[-1]))
-        # With one block, the first is the last.
-        chosen = (states[i] for i in sorted({0, 1, len(states) - 1}))
-        bottleneck_map, *token_maps = (x.float().transpose(1, 2) for x in (bottleneck, *chosen))
-        folded = (fold_bands(stage_map.float(), _MAP_BANDS) for stage_map in stage_maps)
-        return [heard, bottleneck_map, *folded, *token_maps]
+        first_block = self.transformer.blocks[0](self.stem.embed_map(stage_maps[-1]))
+        folded = (fold_bands(stage_map.float(), _MAP_BANDS) for stage_map in stage_maps[1:])
+        return [heard, *folded, first_block.float().transpose(1, 2)]
+
+    def deepest_map(self, log_mel: Tensor, n_valid: Tensor) -> Tensor:
+        """Return the states of the last block, with which codes are predicted."""
+        return self.states(self.listen(log_mel, n_valid))[-1].float().transpose(1, 2)
 
     def logits(self, state: Tensor, horizon: int) -> Tensor:
         """Return logits of shape (batch, n_steps, n_bands, n_codes) for `horizon` steps ahead."""

@@ -32,6 +32,7 @@ from audiorep.augmentations import (
 )
 from audiorep.evaluation import SupervisedAudioClassifier
 from audiorep.nn import WindowEncoder
+from audiorep.nn._backbone import fold_bands
 
 # Blocks are pooled in this order: of each map and each weighting, logarithm of the deviation,
 # change and mean, and, but for the last two weightings, the contour; then the correlations of
@@ -344,44 +345,64 @@ def contrastive_entries() -> dict[str, Any]:
 
 
 class VQ(SharedTraining, VQTransformerEncoder):
-    """The encoder, with a read-out that a row may choose.
+    """The encoder; what it trains is shared with rows that read it out otherwise."""
 
-    Its maps are log-mels, the bottleneck, the stem's three stages, the tokens, and the first and
-    the last block of the transformer.
-    """
 
-    _n_maps: ClassVar[int] = 8
+class EveryMap(VQWindowEncoder):
+    """Read out what the encoder leaves out, too."""
+
+    def feature_maps(self, log_mel: Tensor, n_valid: Tensor) -> list[Tensor]:
+        """Return the log-mels, the bottleneck, all stages, the tokens, the first and last block."""
+        heard = self.listen(log_mel, n_valid)
+        stage_maps = self.stem.stage_maps(heard)
+        states = self.transformer.hidden_states(self.stem.embed_map(stage_maps[-1]))
+        over_time = (self.tokenizer.bottleneck(heard).flatten(2), states[0], states[1], states[-1])
+        bottleneck, *of_transformer = (x.float().transpose(1, 2) for x in over_time)
+        folded = (fold_bands(stage_map.float(), 4) for stage_map in stage_maps)
+        return [heard, bottleneck, *folded, *of_transformer]
+
+
+class AllMaps(VQ):
+    """Features of all maps, or of those that a row may choose."""
+
     _maps: ClassVar[list[int] | None] = None
     _textures: ClassVar[bool] = True
 
+    @staticmethod
+    def _build(settings: dict[str, Any]) -> WindowEncoder:
+        return EveryMap(**settings)
+
     def _make_readout(self) -> ReadOut:
-        usual = super()._make_readout()
-        scaling = {name: getattr(usual, name) for name in ("saturation", "tolerance", "row_length")}
-        return ChosenBlocks(self._n_maps, self._maps, textures=self._textures, **scaling)
+        return _chosen(super()._make_readout(), 8, maps=self._maps, textures=self._textures)
 
 
-class BottleneckOnly(VQ):
+def _chosen(usual: ReadOut, n_maps: int, **which: Any) -> ReadOut:
+    scaling = {name: getattr(usual, name) for name in ("saturation", "tolerance", "row_length")}
+    return ChosenBlocks(n_maps, **which, **scaling)
+
+
+class BottleneckOnly(AllMaps):
     """Features of the bottleneck of the autoencoder alone."""
 
     _maps: ClassVar[list[int] | None] = [1]
     _textures: ClassVar[bool] = False
 
 
-class StemOnly(VQ):
+class StemOnly(AllMaps):
     """Features of the stem's stages alone."""
 
     _maps: ClassVar[list[int] | None] = [2, 3, 4]
     _textures: ClassVar[bool] = False
 
 
-class TransformerOnly(VQ):
+class TransformerOnly(AllMaps):
     """Features of the tokens and of the blocks alone."""
 
     _maps: ClassVar[list[int] | None] = [5, 6, 7]
     _textures: ClassVar[bool] = False
 
 
-class LastBlockOnly(VQ):
+class LastBlockOnly(AllMaps):
     """Features of the last block alone."""
 
     _maps: ClassVar[list[int] | None] = [7]
@@ -401,12 +422,12 @@ class Histogram(VQWindowEncoder):
 class CodesOnly(VQ):
     """Features of the codes alone."""
 
-    _n_maps: ClassVar[int] = 1
-    _textures: ClassVar[bool] = False
-
     @staticmethod
     def _build(settings: dict[str, Any]) -> WindowEncoder:
         return Histogram(**settings)
+
+    def _make_readout(self) -> ReadOut:
+        return _chosen(super()._make_readout(), 1, textures=False)
 
 
 def vq_entries() -> dict[str, Any]:
@@ -414,6 +435,7 @@ def vq_entries() -> dict[str, Any]:
     return {
         "VQ-transformer": VQ(),
         "VQ: random weights": VQ(n_epochs=0),
+        "VQ: all maps": AllMaps(),
         "VQ: codes alone": CodesOnly(),
         "VQ: bottleneck alone": BottleneckOnly(),
         "VQ: stem alone": StemOnly(),

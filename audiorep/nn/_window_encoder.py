@@ -68,3 +68,10 @@ class WindowEncoder(nn.Module, ABC):
         list of Tensor of shape (batch, n_channels, n_positions)
             float32; `centres` tells where the positions are.
         """
+
+    def deepest_map(self, log_mel: Tensor, n_valid: Tensor) -> Tensor:
+        """Return the map that features over time are read from: the last of `feature_maps`.
+
+        It has the shape (batch, n_channels, n_positions), and is float32.
+        """
+        return self.feature_maps(log_mel, n_valid)[-1]
