@@ -68,7 +68,8 @@ SEVERAL_SEEDS = (SUPERVISED, "contrastive")
 # drums, 1 and 5 of instruments, and 2 and 5 of RAVDESS. How clips are altered for the read-out, and
 # how much that counts, was judged by few labels and by all on 1, 3 and 5 of ESC-10 and of
 # instruments, s1 to s3 of FSDD, 1, 2 and 4 of drums, and 1, 2 and 5 of RAVDESS, and some choices
-# among these on all folds.
+# among these on all folds. Which maps of the VQ-transformer are kept, and how wide its first
+# convolutions are, was judged on the first fold of every set.
 
 # The rows, from controls to what is judged; others that are stored follow.
 ROWS = (

@@ -133,7 +133,7 @@ def test_long_arrays_and_files_are_the_same(fitted, tmp_path, monkeypatch):
     )
 
 
-@pytest.mark.parametrize(("name", "depth", "tolerance"), [("contrastive", -1, 4.0), ("vq", 1, 0.5)])
+@pytest.mark.parametrize(("name", "depth", "tolerance"), [("contrastive", -1, 4.0), ("vq", 1, 2.0)])
 def test_a_position_sees_the_frames_it_is_centred_on(name, depth, tolerance):
     """The gradient tells which frames a position depends on. (Hidden states see the past too.)"""
     torch.manual_seed(0)
