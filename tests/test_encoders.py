@@ -160,7 +160,7 @@ def test_a_long_file_is_read_in_blocks(fitted, tmp_path, monkeypatch):
     monkeypatch.setattr("audiorep._clips._BLOCK_SECONDS", 2)
     # Each block is levelled and has parts by itself; this noise is alike throughout.
     distance = np.linalg.norm(fitted.transform([tmp_path / "long.wav"]) - whole)
-    assert distance < 0.15 * np.linalg.norm(whole)
+    assert distance < 0.2 * np.linalg.norm(whole)
     waveform[16000 * 6 :] = 0
     soundfile.write(tmp_path / "other.wav", waveform, 16000, subtype="FLOAT")
     assert np.linalg.norm(fitted.transform([tmp_path / "other.wav"]) - whole) > 2 * distance
