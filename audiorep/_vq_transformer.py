@@ -29,11 +29,11 @@ class VQTransformerEncoder(CodeLanguageModel, BaseAudioEncoder):
     the clean clip: the one of now, the next, and the one after. The features are made of statistics
     over time of the spectrogram, the maps of the convolutions that listen for the transformer, and
     the states of its first block, all of it down to 60 dB below a clip's loudest value, and of
-    textures of the spectrogram. (Deeper states add nothing for a linear classifier, and cost time;
-    `transform_frames` gives those of the last block.) Louder frames count more, and dull ones and
-    bright ones are also summed up apart. What changes most as a training clip is played at another
-    pitch and tempo, or cut short, counts for less. How loud a recording is as a whole does not
-    count, as long as it is well above the quantisation noise of 16 bits: ``clip`` and
+    textures of the spectrogram. (Later blocks hardly tell a linear classifier more, and cost time;
+    `transform_frames` gives the states of the last one.) Louder frames count more, and dull ones
+    and bright ones are also summed up apart. What changes most as a training clip is played at
+    another pitch and tempo, or cut short, counts for less. How loud a recording is as a whole does
+    not count, as long as it is well above the quantisation noise of 16 bits: ``clip`` and
     ``0.1 * clip`` have the same features and likelihoods, but for rounding.
 
     Hearing codes alone, the transformer is a language model of sound. Its states and the counts of
@@ -65,7 +65,8 @@ class VQTransformerEncoder(CodeLanguageModel, BaseAudioEncoder):
     width : int, default=192
         Length of the transformer's tokens, a multiple of 64.
     n_layers : int, default=3
-        Blocks of the transformer.
+        Blocks of the transformer. `transform` reads the first one; the others serve training,
+        likelihoods, and `transform_frames`.
     n_epochs : int or "auto", default="auto"
         How many times every clip is seen. "auto" takes 500 steps of the optimiser in all (with
         fewer than 250 clips, two for each clip) but sees every clip three times at least, so that

@@ -29,8 +29,8 @@ from audiorep.nn._transformer import CausalTransformer, KeyValueCache
 # Steps ahead that are predicted: the code heard now (denoised), the next, and the one after.
 HORIZONS = (0, 1, 2)
 
-# Channels of the stem's stages, and frequency bands that are kept of their maps.
-_STEM_CHANNELS, _MAP_BANDS = (16, 32, 128), 4
+# Frequency bands that are kept of the stem's maps.
+_MAP_BANDS = 4
 
 # How often every step is counted, with other neighbours in its patch each time, and at most in
 # how many batches.
@@ -92,7 +92,7 @@ class VQWindowEncoder(WindowEncoder):
         n_layers: int,
         n_heads: int,
     ) -> None:
-        stem = PatchStem(n_mels, dim, _STEM_CHANNELS)
+        stem = PatchStem(n_mels, dim)
         super().__init__(n_frames=n_frames, grid=stem.patch_frames)
         self.n_bands = n_bands
         self.scaler = LogMelScaler()
@@ -128,9 +128,9 @@ class VQWindowEncoder(WindowEncoder):
         frame = torch.arange(log_mel.shape[-1], device=log_mel.device)
         return self.scaler(log_mel, n_valid) * (frame < n_valid[:, None, None])
 
-    def states(self, heard: Tensor) -> list[Tensor]:
-        """Return tokens of shape (batch, n_steps, dim): the stem's, then every block's."""
-        return self.transformer.hidden_states(self.stem(heard))
+    def state(self, heard: Tensor) -> Tensor:
+        """Return the states of the last block, of shape (batch, n_steps, dim)."""
+        return self.transformer(self.stem(heard))
 
     def centres(self, n_positions: int) -> Tensor:
         """Return the frames that positions are centred on: the middle of a step."""
@@ -140,7 +140,7 @@ class VQWindowEncoder(WindowEncoder):
     def feature_maps(self, log_mel: Tensor, n_valid: Tensor) -> list[Tensor]:
         """Return the log-mels, the stem's stages but the first, and the first block.
 
-        The other maps tell little that these do not, and more than half of the time would be
+        The other maps hardly tell what these do not, and more than half of the time would be
         theirs: the bottleneck, the stem's first stage, the tokens, and the later blocks.
         """
         heard = self.listen(log_mel, n_valid)
@@ -151,7 +151,7 @@ class VQWindowEncoder(WindowEncoder):
 
     def deepest_map(self, log_mel: Tensor, n_valid: Tensor) -> Tensor:
         """Return the states of the last block, with which codes are predicted."""
-        return self.states(self.listen(log_mel, n_valid))[-1].float().transpose(1, 2)
+        return self.state(self.listen(log_mel, n_valid)).float().transpose(1, 2)
 
     def logits(self, state: Tensor, horizon: int) -> Tensor:
         """Return logits of shape (batch, n_steps, n_bands, n_codes) for `horizon` steps ahead."""
@@ -250,7 +250,7 @@ class CodePredictionObjective(Objective):
         """
         encoder = self.encoder
         heard, codes = self._make_task(crops, n_valid)
-        state = encoder.states(heard)[-1]
+        state = encoder.state(heard)
         valid = valid_steps(n_valid, codes.shape[1], encoder.grid)
         self.code_counts += torch.bincount(codes[valid].flatten(), minlength=len(self.code_counts))
         loss = state.new_zeros(())

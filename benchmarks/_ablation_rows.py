@@ -21,7 +21,7 @@ from audiorep._encoder import BaseAudioEncoder
 from audiorep._hearing import loudness_shares
 from audiorep._readout import Changes, FloatArray, ReadOut
 from audiorep._texture import BLOCK_WEIGHTS
-from audiorep._vq_window_encoder import VQWindowEncoder
+from audiorep._vq_window_encoder import _MAP_BANDS, VQWindowEncoder
 from audiorep.augmentations import (
     BackgroundMixing,
     RandomEqualizer,
@@ -358,7 +358,7 @@ class EveryMap(VQWindowEncoder):
         states = self.transformer.hidden_states(self.stem.embed_map(stage_maps[-1]))
         over_time = (self.tokenizer.bottleneck(heard).flatten(2), states[0], states[1], states[-1])
         bottleneck, *of_transformer = (x.float().transpose(1, 2) for x in over_time)
-        folded = (fold_bands(stage_map.float(), 4) for stage_map in stage_maps)
+        folded = (fold_bands(stage_map.float(), _MAP_BANDS) for stage_map in stage_maps)
         return [heard, bottleneck, *folded, *of_transformer]
 
 

@@ -57,19 +57,20 @@ LEARNED = ("contrastive", "VQ-transformer")
 SEVERAL_SEEDS = (SUPERVISED, "contrastive")
 
 # Which folds each choice of a default looked at. No fold of ESC-10, drums and instruments is
-# untouched: correlations of filters, and how variance saturates, were judged by trained networks of
-# several seeds on all of them. Of FSDD and RAVDESS, s2 and s3, and 1 to 3, were looked at for most
-# choices. Before, contours, textures, the floors of silence, which maps and statistics are kept,
-# and which frames count how much, were chosen on all folds of ESC-10, on 1 and 2 of drums and on 3
-# of instruments; that frames count by their loudness, that views are compared, and how wide windows
-# are, on the folds 2 and 3. That the floor below which sound counts as silence should be looked at
-# once more was seen from results of all folds of all sets; it was then decided on folds other than
-# the first. How long rows are was judged on 1 to 4 of ESC-10, s2, s4 and s6 of FSDD, 2 and 4 of
-# drums, 1 and 5 of instruments, and 2 and 5 of RAVDESS. How clips are altered for the read-out, and
-# how much that counts, was judged by few labels and by all on 1, 3 and 5 of ESC-10 and of
-# instruments, s1 to s3 of FSDD, 1, 2 and 4 of drums, and 1, 2 and 5 of RAVDESS, and some choices
-# among these on all folds. Which maps of the VQ-transformer are kept, and how wide its first
-# convolutions are, was judged on the first fold of every set.
+# untouched: correlations of filters, and how variance saturates, were judged by trained networks
+# of several seeds on all of them. Of FSDD and RAVDESS, s2 and s3, and 1 to 3, were looked at for
+# most choices. Before, contours, textures, the floors of silence, which maps of the contrastive
+# encoder and which statistics are kept, and which frames count how much, were chosen on all folds
+# of ESC-10, on 1 and 2 of drums and on 3 of instruments; that frames count by their loudness,
+# that views are compared, and how wide windows are, on the folds 2 and 3. That the floor below
+# which sound counts as silence should be looked at once more was seen from results of all folds
+# of all sets; it was then decided on folds other than the first. How long rows are was judged on
+# 1 to 4 of ESC-10, s2, s4 and s6 of FSDD, 2 and 4 of drums, 1 and 5 of instruments, and 2 and 5
+# of RAVDESS. How clips are altered for the read-out, and how much that counts, was judged by few
+# labels and by all on 1, 3 and 5 of ESC-10 and of instruments, s1 to s3 of FSDD, 1, 2 and 4 of
+# drums, and 1, 2 and 5 of RAVDESS, and some choices among these on all folds. Which maps of the
+# VQ-transformer are kept, and how wide its first convolutions are, was judged on the first fold
+# of every set.
 
 # The rows, from controls to what is judged; others that are stored follow.
 ROWS = (

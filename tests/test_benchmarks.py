@@ -20,7 +20,6 @@ from sklearn.utils import Bunch
 
 from audiorep import ContrastiveAudioEncoder, VQTransformerEncoder
 from audiorep._log_mels import LogMels
-from audiorep._vq_window_encoder import _STEM_CHANNELS
 from audiorep.datasets import make_instrument_notes
 from audiorep.evaluation import SupervisedAudioClassifier
 from audiorep.evaluation._store import describe
@@ -682,7 +681,7 @@ def test_variants_change_what_they_say(ablation, fitted_rows):
     assert columns("VQ: tokens and blocks alone") == 3 * columns("VQ: last block alone")
     assert columns("VQ: bottleneck alone") == 24 * 4 * 64
     # Of all maps, the encoder leaves out the bottleneck, a stage, the tokens and the last block.
-    left_out = 24 * (4 * 64 + 4 * _STEM_CHANNELS[0] + 2 * 64)
+    left_out = 24 * (4 * 64 + 4 * 16 + 2 * 64)
     assert columns("VQ: all maps") - left_out == columns("VQ-transformer")
     assert fitted_rows["altered clips ignored"].readout_.tolerance == np.inf
     # Heard otherwise, statistics of the same network are others.

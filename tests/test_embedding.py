@@ -162,6 +162,16 @@ def test_frames_are_heard_with_the_floor_that_statistics_are_made_with():
     assert np.abs(frames.features + clip.T.numpy()).max() > 1
 
 
+def test_frames_are_those_of_the_deepest_map():
+    class Deeper(TwoMaps):
+        def deepest_map(self, log_mel, n_valid):
+            return 3 * log_mel
+
+    clips = [Source(40, [levelled(40)])]
+    (deepest,), (last) = clip_frames(Deeper(), clips, CPU), clip_frames(TwoMaps(), clips, CPU)
+    np.testing.assert_allclose(deepest.features, -3 * last[0].features, rtol=1e-6)
+
+
 def test_textures_of_blocks_are_added():
     """A long clip comes in blocks, and none is forgotten or counted twice."""
     blocks = [levelled(64), levelled(48, seed=1), levelled(33, seed=2)]

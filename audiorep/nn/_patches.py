@@ -139,7 +139,7 @@ class PatchStem(nn.Module):
         Number of mel bands.
     dim : int, default=192
         Length of a token.
-    n_channels : tuple of int, default=(32, 64, 128)
+    n_channels : tuple of int, default=(16, 32, 128)
         Channels of the stages; each halves time and frequency.
 
     Attributes
@@ -156,7 +156,7 @@ class PatchStem(nn.Module):
     """
 
     def __init__(
-        self, n_mels: int = 64, dim: int = 192, n_channels: tuple[int, ...] = (32, 64, 128)
+        self, n_mels: int = 64, dim: int = 192, n_channels: tuple[int, ...] = (16, 32, 128)
     ) -> None:
         super().__init__()
         channels = (1, *n_channels)

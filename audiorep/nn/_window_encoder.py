@@ -70,7 +70,7 @@ class WindowEncoder(nn.Module, ABC):
         """
 
     def deepest_map(self, log_mel: Tensor, n_valid: Tensor) -> Tensor:
-        """Return the map that features over time are read from: the last of `feature_maps`.
+        """Return the map that features over time are read from: by default the last one.
 
         It has the shape (batch, n_channels, n_positions), and is float32.
         """
