@@ -159,9 +159,8 @@ def pool_groups(
 
     Windows are twice as wide as those of training, where a clip is longer than these: at the edge
     of a window, a map misses what is beyond. Of clips so short that nothing is missed, they are
-    narrower. They stand side by side (but the last, which ends with
-    the clip): overlap would double the work, and brought nothing on the folds of three sets on
-    which it was tried.
+    narrower. They stand side by side (but the last, which ends with the clip): overlap would double
+    the work, and brought nothing on the folds of three sets on which it was tried.
 
     Groups of eight clips or more are worked on at the same time, on as many threads as torch has:
     threads that share the work on one small batch spend more time waiting for each other. Clips of

@@ -140,7 +140,7 @@ class VQWindowEncoder(WindowEncoder):
     def feature_maps(self, log_mel: Tensor, n_valid: Tensor) -> list[Tensor]:
         """Return the log-mels, the stem's stages but the first, and the first block.
 
-        The other maps hardly tell what these do not, and more than half of the time would be
+        The other maps hardly tell what these do not, and more than half of all products would be
         theirs: the bottleneck, the stem's first stage, the tokens, and the later blocks.
         """
         heard = self.listen(log_mel, n_valid)
