@@ -22,7 +22,7 @@ from audiorep._training import History, resolve_device, resolve_precision, seede
 from audiorep._warn import warn
 from audiorep.nn import LogMel, WindowEncoder
 
-_FORMAT_VERSION = 9
+_FORMAT_VERSION = 10
 
 
 class TrainingSet(NamedTuple):

@@ -235,7 +235,7 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseAu
         Returns
         -------
         ndarray of shape (n_clips, n_features_out)
-            float32, in 512 columns, or one fewer than there were clips to fit where these were
+            float32, in 384 columns, or one fewer than there were clips to fit where these were
             fewer: principal axes, those along which clips differ most first. Rows are standardised
             with the statistics of the clips that were fitted (4096 at most, evenly spread), and
             scaled to one length, so that ``LogisticRegression()`` does well with its defaults; a

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy.fft import dct
 from torch import Tensor
 
 FloatArray = npt.NDArray[np.floating[Any]]
@@ -15,6 +17,8 @@ DoubleArray = npt.NDArray[np.float64]
 # Added to deviations before their logarithm, and to differences that are scaled to one size; of
 # maps whose values are about one. What is smaller hardly matters.
 _SMALL_DEVIATION, _SMALL_DIFFERENCE = 0.1, 0.08
+# Cosines that a contour is made of, at most: those that swing faster hardly tell more.
+_MOST_COSINES = 3
 # Filters that are compared with each other, at most; and squared values of a map, added to how much
 # a filter varies from band to band: little beside what trained filters do, some 0.06.
 _MOST_FILTERS, _SMALL_VARIANCE = 64, 0.005
@@ -57,8 +61,9 @@ class Sums:
 
         They are, for each map and each weighting, the logarithm of the standard deviation, the mean
         absolute change and the mean, each of shape (n_clips, n_channels); and, where there are
-        several parts, the contour, (n_clips, n_parts * n_channels): how the mean of each part
-        differs from that of the whole, whatever the size of the difference.
+        several parts, the contour, (n_clips, n_cosines * n_channels): how the mean of each part
+        differs from that of the whole, whatever the size of the difference, as the sum of a few
+        cosines from the first part to the last.
         """
         blocks = []
         ends = np.cumsum(self.n_parts).tolist()
@@ -74,7 +79,8 @@ class Sums:
                 if n_parts > 1:
                     contour = parts / weight - mean[:, None]
                     size = np.sqrt((contour**2).mean(2, keepdims=True) + _SMALL_DIFFERENCE**2)
-                    blocks.append((contour / size).reshape(len(contour), -1))
+                    cosines = _cosines(n_parts) @ (contour / size)
+                    blocks.append(cosines.reshape(len(contour), -1))
         return blocks
 
     def mean(self, i_map: int) -> DoubleArray:
@@ -100,6 +106,14 @@ class Sums:
         """Return the lengths of what `added` holds of a map of `n` channels."""
         n_parts, n_weightings = sum(self.n_parts), len(self.n_parts)
         return [n_parts, n_weightings, n_parts * n, n_weightings * n, n_weightings * n]
+
+
+@cache
+def _cosines(n_parts: int) -> DoubleArray:
+    """Return the first cosines of the discrete cosine transform but the constant, as rows."""
+    n = min(_MOST_COSINES, n_parts - 1)
+    transform: DoubleArray = dct(np.eye(n_parts), axis=0, norm="ortho")
+    return transform[1 : n + 1]
 
 
 def window_sums(maps: Iterable[Tensor], shares: Tensor, n_parts: Sequence[int]) -> Sums:

@@ -53,7 +53,7 @@ class ReadOut:
 
     Parameters
     ----------
-    n_features : int, default=512
+    n_features : int, default=384
         Largest number of features.
     saturation : float, default=1/64
         Share of the variance along all axes that are kept, at which that along one saturates: a
@@ -76,7 +76,7 @@ class ReadOut:
 
     def __init__(
         self,
-        n_features: int = 512,
+        n_features: int = 384,
         saturation: float = 1 / 64,
         tolerance: float = 1 / 768,
         row_length: float = 16.0,

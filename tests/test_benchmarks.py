@@ -665,23 +665,23 @@ def test_variants_change_what_they_say(ablation, fitted_rows):
     of_filters = 8 * 7 // 2
     of_maps = every - of_textures - of_filters
     besides = of_filters + of_textures
-    # Of 24 columns, twice six are of contours, and three more of each of four weightings.
+    # Of 18 columns, twice three are of contours, and three more of each of four weightings.
     assert columns("without textures") == of_maps + of_filters
     assert columns("without filters together") == of_maps + of_textures
-    assert columns("without contours") == of_maps * 12 // 24 + besides
-    assert columns("frames count by loudness alone") == of_maps * 9 // 24 + besides
-    assert columns("without prominence") == of_maps * 15 // 24 + besides
-    assert columns("without dull and bright") == of_maps * 18 // 24 + besides
-    assert columns("spectrogram alone") == 24 * 64 + of_textures
-    assert columns("deepest stage alone") == 24 * (4 * 4) * 4  # filters by bands
+    assert columns("without contours") == of_maps * 12 // 18 + besides
+    assert columns("frames count by loudness alone") == of_maps * 6 // 18 + besides
+    assert columns("without prominence") == of_maps * 12 // 18 + besides
+    assert columns("without dull and bright") == of_maps * 12 // 18 + besides
+    assert columns("spectrogram alone") == 18 * 64 + of_textures
+    assert columns("deepest stage alone") == 18 * (4 * 4) * 4  # filters by bands
     assert fitted_rows["principal axes not levelled"].readout_.saturation == np.inf
     assert fitted_rows["principal axes whitened"].readout_.saturation < 1e-4
-    assert columns("VQ: codes alone") == 24 * 16
-    assert columns("VQ: last block alone") == 24 * 64
+    assert columns("VQ: codes alone") == 18 * 16
+    assert columns("VQ: last block alone") == 18 * 64
     assert columns("VQ: tokens and blocks alone") == 3 * columns("VQ: last block alone")
-    assert columns("VQ: bottleneck alone") == 24 * 4 * 64
+    assert columns("VQ: bottleneck alone") == 18 * 4 * 64
     # Of all maps, the encoder leaves out the bottleneck, a stage, the tokens and the last block.
-    left_out = 24 * (4 * 64 + 4 * 16 + 2 * 64)
+    left_out = 18 * (4 * 64 + 4 * 16 + 2 * 64)
     assert columns("VQ: all maps") - left_out == columns("VQ-transformer")
     assert fitted_rows["altered clips ignored"].readout_.tolerance == np.inf
     # Heard otherwise, statistics of the same network are others.

@@ -35,8 +35,11 @@ def shares_of_thirds(n_frames):
 def contour_of(parts, mean):
     """Return how parts, (n_parts, n_channels), differ from the whole, for small differences too."""
     difference = np.asarray(parts) - mean
-    size = np.sqrt((difference**2).mean(axis=1, keepdims=True) + 0.08**2)
-    return (difference / size).ravel()
+    difference /= np.sqrt((difference**2).mean(axis=1, keepdims=True) + 0.08**2)
+    n = len(parts)
+    along = (np.arange(n) + 0.5) / n
+    cosines = [np.cos(np.pi * k * along) * np.sqrt(2 / n) for k in (1, 2, 3)[: n - 1]]
+    return np.array([cosine @ difference for cosine in cosines]).ravel()
 
 
 @pytest.mark.parametrize("n_frames", [24, 240])
@@ -76,9 +79,20 @@ def test_a_contour_tells_the_same_whatever_its_size():
     *_, little = pooled(3 + rising, shares_of_thirds(24), 24)
     *_, much = pooled(5 + 4 * rising, shares_of_thirds(24), 24)
     np.testing.assert_allclose(little, much, atol=0.02)
-    middle = little[2:4]
-    np.testing.assert_allclose(middle, 0, atol=1e-5)
-    np.testing.assert_allclose(little[:2], -little[4:], atol=1e-5)
+    falls, bends = little.reshape(2, 2)  # by each cosine, of each channel
+    assert falls[0] < -0.5
+    np.testing.assert_allclose(falls[1], -2 * falls[0], rtol=1e-5)
+    np.testing.assert_allclose(bends, 0, atol=1e-5)
+
+
+@pytest.mark.parametrize(("n_parts", "n_cosines"), [(2, 1), (3, 2), (4, 3), (6, 3)])
+def test_a_contour_has_no_more_than_three_cosines(n_parts, n_cosines):
+    clip, shares = random(5, 12), torch.eye(n_parts).repeat_interleave(12 // n_parts, dim=1)
+    *_, contour = pooled(clip, shares, 12)
+    assert contour.shape == (5 * n_cosines,)
+    x = clip.double().numpy()
+    parts = [part.mean(axis=1) for part in np.split(x, n_parts, axis=1)]
+    np.testing.assert_allclose(contour, contour_of(parts, x.mean(1)), atol=1e-5)
 
 
 def test_a_position_has_the_shares_of_its_frames():
@@ -100,7 +114,7 @@ def test_one_position_does_not_change():
     deviation, *others, contour = pooled(torch.tensor([[3.0]]), torch.full((2, 1), 0.5), 4)
     assert deviation.item() == pytest.approx(np.log(0.1))
     assert [block.item() for block in others] == [0, 3]
-    assert contour.tolist() == [0.0, 0.0]
+    assert contour.tolist() == [0.0]
 
 
 def test_every_weighting_has_its_own_statistics_and_those_of_one_part_no_contour():
