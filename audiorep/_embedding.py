@@ -28,9 +28,10 @@ _Module = TypeVar("_Module", bound=WindowEncoder)
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
-# Windows that pass the module together, or half as many where they are wide. The last batch is
-# filled up, so that every product has the same shape and a clip's features never depend
-# on its company, not even in the last bit.
+# Windows that pass the module together, or half as many where they are twice as wide. The last
+# batch is filled up, so that every product has the same shape and a clip's features never depend
+# on its company, not even in the last bit. Of narrow windows there are no more than of others: a
+# group of words would hardly fill a second batch.
 _BATCH = 32
 # Clips of a group, which one thread works on: many would leave threads idle and take memory (of
 # short clips, beside long ones, there may be twice as many), and the last batches of few would be
@@ -225,21 +226,10 @@ def _groups(n_frames: Sequence[int]) -> list[Positions]:
     n_groups = min(n_rounds * torch.get_num_threads(), -(-len(n_frames) // _FEWEST_CLIPS))
     lengths = np.array(n_frames, dtype=np.float64)
     order = (-lengths).argsort(kind="stable")
-    borders = [0]
+    groups: list[Positions] = []
     for start, end in equal_parts(lengths[order], n_groups):
-        n_pieces = -(-(end - start) // (2 * _MOST_CLIPS))
-        borders += [start + (end - start) * (i + 1) // n_pieces for i in range(n_pieces)]
-    return np.split(order, _with_whole_batches(borders)[1:-1])
-
-
-def _with_whole_batches(borders: list[int]) -> list[int]:
-    """Move borders between groups of a batch or more, so that few batches are filled up."""
-    moved = list(borders)
-    for i in range(1, len(borders) - 1):
-        before, border, behind = borders[i - 1 : i + 2]
-        if min(border - before, behind - border) >= _BATCH:
-            moved[i] = (border + _BATCH // 2) // _BATCH * _BATCH
-    return moved
+        groups += np.array_split(order[start:end], -(-(end - start) // (2 * _MOST_CLIPS)))
+    return groups
 
 
 def equal_parts(n_frames: Sequence[int] | DoubleArray, n_parts: int) -> list[tuple[int, int]]:

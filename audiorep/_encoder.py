@@ -235,8 +235,8 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseAu
         Returns
         -------
         ndarray of shape (n_clips, n_features_out)
-            float32, in 384 columns, or one fewer than there were clips to fit where these were
-            fewer: principal axes, those along which clips differ most first. Rows are standardised
+            float32, in 384 columns, or one fewer than there were clips to fit where that is
+            less: principal axes, those along which clips differ most first. Rows are standardised
             with the statistics of the clips that were fitted (4096 at most, evenly spread), and
             scaled to one length, so that ``LogisticRegression()`` does well with its defaults; a
             clip that is next to their mean has a shorter row. A clip's row depends on that clip

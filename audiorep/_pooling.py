@@ -62,8 +62,8 @@ class Sums:
         They are, for each map and each weighting, the logarithm of the standard deviation, the mean
         absolute change and the mean, each of shape (n_clips, n_channels); and, where there are
         several parts, the contour, (n_clips, n_cosines * n_channels): how the mean of each part
-        differs from that of the whole, whatever the size of the difference, as the sum of a few
-        cosines from the first part to the last.
+        differs from that of the whole, whatever the size of the difference, told by how much there
+        is in it of a few cosines that run from the first part to the last.
         """
         blocks = []
         ends = np.cumsum(self.n_parts).tolist()
@@ -110,7 +110,10 @@ class Sums:
 
 @cache
 def _cosines(n_parts: int) -> DoubleArray:
-    """Return the first cosines of the discrete cosine transform but the constant, as rows."""
+    """Return the first cosines of the discrete cosine transform, as rows (n_cosines, n_parts).
+
+    The constant is none of them: of differences from the whole, it is next to nothing.
+    """
     n = min(_MOST_COSINES, n_parts - 1)
     transform: DoubleArray = dct(np.eye(n_parts), axis=0, norm="ortho")
     return transform[1 : n + 1]

@@ -377,8 +377,8 @@ class AllMaps(VQ):
 
 
 def _chosen(usual: ReadOut, n_maps: int, **which: Any) -> ReadOut:
-    scaling = {name: getattr(usual, name) for name in ("saturation", "tolerance", "row_length")}
-    return ChosenBlocks(n_maps, **which, **scaling)
+    names = ("n_features", "saturation", "tolerance", "row_length")
+    return ChosenBlocks(n_maps, **which, **{name: getattr(usual, name) for name in names})
 
 
 class BottleneckOnly(AllMaps):

@@ -665,6 +665,12 @@ def test_variants_change_what_they_say(ablation, fitted_rows):
     of_filters = 8 * 7 // 2
     of_maps = every - of_textures - of_filters
     besides = of_filters + of_textures
+
+    def of_first_map(name):
+        """Return which columns of the log-mels are kept, of every 64 that belong together."""
+        kept = fitted_rows[name].readout_.columns
+        return [i for i in range(18) if np.isin(np.arange(64 * i, 64 * (i + 1)), kept).all()]
+
     # Of 18 columns, twice three are of contours, and three more of each of four weightings.
     assert columns("without textures") == of_maps + of_filters
     assert columns("without filters together") == of_maps + of_textures
@@ -672,6 +678,9 @@ def test_variants_change_what_they_say(ablation, fitted_rows):
     assert columns("frames count by loudness alone") == of_maps * 6 // 18 + besides
     assert columns("without prominence") == of_maps * 12 // 18 + besides
     assert columns("without dull and bright") == of_maps * 12 // 18 + besides
+    assert of_first_map("without contours") == [0, 1, 2, 6, 7, 8, *range(12, 18)]
+    assert of_first_map("without prominence") == [*range(6), *range(12, 18)]
+    assert of_first_map("without dull and bright") == list(range(12))
     assert columns("spectrogram alone") == 18 * 64 + of_textures
     assert columns("deepest stage alone") == 18 * (4 * 4) * 4  # filters by bands
     assert fitted_rows["principal axes not levelled"].readout_.saturation == np.inf

@@ -3,7 +3,11 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from audiorep import ContrastiveAudioEncoder
+from audiorep._base import _FORMAT_VERSION
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
@@ -52,3 +56,12 @@ def test_a_changed_digit_is_noticed(benchmark_script, tmp_path):
     digit = re.search(r"\d", text).group()
     readme.write_text(text.replace(digit, str((int(digit) + 1) % 10), 1))
     assert differs(script, readme)
+
+
+def test_the_readme_tells_how_many_features_there_are_and_the_format_of_saved_encoders():
+    clips = np.random.default_rng(0).standard_normal((400, 400))
+    n_features = ContrastiveAudioEncoder(n_epochs=0, width=4).fit_transform(clips).shape[1]
+    text = README.read_text(encoding="utf-8")
+    assert f"a vector of up to {n_features} features" in text
+    assert f"float32, in {n_features} columns" in ContrastiveAudioEncoder.transform.__doc__
+    assert f"Saved encoders (format {_FORMAT_VERSION})" in text
