@@ -22,15 +22,11 @@ from audiorep.augmentations import (
 )
 from audiorep.augmentations._views import FrozenChain
 from audiorep.nn import LogMelScaler, WindowEncoder
-from audiorep.nn._backbone import fold_bands
 from audiorep.nn._patches import PatchStem, valid_steps
 from audiorep.nn._transformer import CausalTransformer, KeyValueCache
 
 # Steps ahead that are predicted: the code heard now (denoised), the next, and the one after.
 HORIZONS = (0, 1, 2)
-
-# Frequency bands that are kept of the stem's maps.
-_MAP_BANDS = 4
 
 # How often every step is counted, with other neighbours in its patch each time, and at most in
 # how many batches.
@@ -138,16 +134,14 @@ class VQWindowEncoder(WindowEncoder):
         return torch.arange(n_positions) * step + (step - 1) / 2
 
     def feature_maps(self, log_mel: Tensor, n_valid: Tensor) -> list[Tensor]:
-        """Return the log-mels, the stem's stages but the first, and the first block.
+        """Return the log-mels and the states of the first block.
 
-        The other maps hardly tell what these do not, and more than half of all products would be
-        theirs: the bottleneck, the stem's first stage, the tokens, and the later blocks.
+        The other maps hardly tell what these do not, and most of the time would be theirs: the
+        bottleneck, the stem's stages, the tokens, and the later blocks.
         """
         heard = self.listen(log_mel, n_valid)
-        stage_maps = self.stem.stage_maps(heard)
-        first_block = self.transformer.blocks[0](self.stem.embed_map(stage_maps[-1]))
-        folded = (fold_bands(stage_map.float(), _MAP_BANDS) for stage_map in stage_maps[1:])
-        return [heard, *folded, first_block.float().transpose(1, 2)]
+        first_block = self.transformer.blocks[0](self.stem(heard))
+        return [heard, first_block.float().transpose(1, 2)]
 
     def deepest_map(self, log_mel: Tensor, n_valid: Tensor) -> Tensor:
         """Return the states of the last block, with which codes are predicted."""

@@ -21,7 +21,7 @@ from audiorep._encoder import BaseAudioEncoder
 from audiorep._hearing import loudness_shares
 from audiorep._readout import Changes, FloatArray, ReadOut
 from audiorep._texture import BLOCK_WEIGHTS
-from audiorep._vq_window_encoder import _MAP_BANDS, VQWindowEncoder
+from audiorep._vq_window_encoder import VQWindowEncoder
 from audiorep.augmentations import (
     BackgroundMixing,
     RandomEqualizer,
@@ -41,6 +41,8 @@ _OF_WEIGHTINGS = ([0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10], [11, 12, 13])
 _LOUDNESS, _PROMINENCE, _DULL, _BRIGHT = range(4)
 _CONTOURS = [3, 7]
 _OF_MAP, _OF_TEXTURES = 14, 2 * len(BLOCK_WEIGHTS)
+# Frequency bands that are kept of the VQ-transformer's stages.
+_MAP_BANDS = 4
 
 
 # ---------------------------------------------------------------------- one training, many rows
