@@ -27,14 +27,14 @@ class VQTransformerEncoder(CodeLanguageModel, BaseAudioEncoder):
     Patches of the spectrogram become discrete codes (an autoencoder, and k-means on its
     bottleneck). A causal transformer hears an altered view of a clip and predicts the codes of
     the clean clip: the one of now, the next, and the one after. The features are made of statistics
-    over time of the spectrogram and of the states of the transformer's first block, both down to
-    60 dB below a clip's loudest value, and of textures of the spectrogram. (Later blocks hardly
-    tell a linear classifier more, and cost time; `transform_frames` gives the states of the last
-    one.) Louder frames count more, and dull ones and bright ones are also summed up apart. What
-    changes most as a training clip is played at another pitch and tempo, or cut short, counts for
-    less. How loud a recording is as a whole does not count, as long as it is well above the
-    quantisation noise of 16 bits: ``clip`` and ``0.1 * clip`` have the same features and
-    likelihoods, but for rounding.
+    over time of the spectrogram, of the filters that listen for the transformer, and of the states
+    of its first block, all of it down to 60 dB below a clip's loudest value, and of textures of the
+    spectrogram. (Later blocks hardly tell a linear classifier more, and cost time;
+    `transform_frames` gives the states of the last one.) Louder frames count more, and dull ones
+    and bright ones are also summed up apart. What changes most as a training clip is played at
+    another pitch and tempo, or cut short, counts for less. How loud a recording is as a whole does
+    not count, as long as it is well above the quantisation noise of 16 bits: ``clip`` and
+    ``0.1 * clip`` have the same features and likelihoods, but for rounding.
 
     Hearing codes alone, the transformer is a language model of sound. Its states and the counts of
     what codes follow each other tell how likely a clip is (`score_samples`, `perplexity`), and new

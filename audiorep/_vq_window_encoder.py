@@ -134,14 +134,15 @@ class VQWindowEncoder(WindowEncoder):
         return torch.arange(n_positions) * step + (step - 1) / 2
 
     def feature_maps(self, log_mel: Tensor, n_valid: Tensor) -> list[Tensor]:
-        """Return the log-mels and the states of the first block.
+        """Return the log-mels, the stem's last stage, of all bands together, and the first block.
 
         The other maps hardly tell what these do not, and most of the time would be theirs: the
-        bottleneck, the stem's stages, the tokens, and the later blocks.
+        bottleneck, the first stages, the last one band by band, the tokens, and the later blocks.
         """
         heard = self.listen(log_mel, n_valid)
-        first_block = self.transformer.blocks[0](self.stem(heard))
-        return [heard, first_block.float().transpose(1, 2)]
+        last_stage = self.stem.stage_maps(heard)[-1]
+        first_block = self.transformer.blocks[0](self.stem.embed_map(last_stage))
+        return [heard, last_stage.float().mean(2), first_block.float().transpose(1, 2)]
 
     def deepest_map(self, log_mel: Tensor, n_valid: Tensor) -> Tensor:
         """Return the states of the last block, with which codes are predicted."""

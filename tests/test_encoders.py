@@ -706,15 +706,18 @@ def test_the_map_whose_filters_are_compared():
     assert found.shape[1] == n_filters * 4
 
 
-def test_the_blocks_that_features_are_read_from():
-    """Those of clips from the first one, those over time from the last."""
+def test_the_maps_that_features_are_read_from():
+    """Those of clips from the first block at the most, those over time from the last."""
     module = TINY["vq"]._build({**TINY["vq"]._settings(), "n_layers": 3}).eval()
     log_mel = torch.randn(2, 64, 96, generator=torch.Generator().manual_seed(0))
     n_valid = torch.tensor([96, 50])
     tokens = module.stem(module.listen(log_mel, n_valid))
     states = module.transformer.hidden_states(tokens)
     assert len(states) == 4
-    assert torch.equal(module.feature_maps(log_mel, n_valid)[-1], states[1].transpose(1, 2))
+    heard, last_stage, first_block = module.feature_maps(log_mel, n_valid)
+    assert torch.equal(heard, module.listen(log_mel, n_valid))
+    assert torch.equal(last_stage, module.stem.stage_maps(heard)[-1].mean(2))
+    assert torch.equal(first_block, states[1].transpose(1, 2))
     assert torch.equal(module.deepest_map(log_mel, n_valid), states[-1].transpose(1, 2))
 
 
