@@ -22,11 +22,15 @@ from audiorep.augmentations import (
 )
 from audiorep.augmentations._views import FrozenChain
 from audiorep.nn import LogMelScaler, WindowEncoder
+from audiorep.nn._backbone import fold_bands
 from audiorep.nn._patches import PatchStem, valid_steps
 from audiorep.nn._transformer import CausalTransformer, KeyValueCache
 
 # Steps ahead that are predicted: the code heard now (denoised), the next, and the one after.
 HORIZONS = (0, 1, 2)
+
+# Frequency bands that are kept of the stem's last stage.
+_MAP_BANDS = 2
 
 # How often every step is counted, with other neighbours in its patch each time, and at most in
 # how many batches.
@@ -134,7 +138,7 @@ class VQWindowEncoder(WindowEncoder):
         return torch.arange(n_positions) * step + (step - 1) / 2
 
     def feature_maps(self, log_mel: Tensor, n_valid: Tensor) -> list[Tensor]:
-        """Return the log-mels, the stem's last stage, of all bands together, and the first block.
+        """Return the log-mels, the stem's last stage in two wide bands, and the first block.
 
         The other maps hardly tell what these do not, and most of the time would be theirs: the
         bottleneck, the first stages, the last one band by band, the tokens, and the later blocks.
@@ -142,7 +146,8 @@ class VQWindowEncoder(WindowEncoder):
         heard = self.listen(log_mel, n_valid)
         last_stage = self.stem.stage_maps(heard)[-1]
         first_block = self.transformer.blocks[0](self.stem.embed_map(last_stage))
-        return [heard, last_stage.float().mean(2), first_block.float().transpose(1, 2)]
+        folded = fold_bands(last_stage.float(), _MAP_BANDS)
+        return [heard, folded, first_block.float().transpose(1, 2)]
 
     def deepest_map(self, log_mel: Tensor, n_valid: Tensor) -> Tensor:
         """Return the states of the last block, with which codes are predicted."""
