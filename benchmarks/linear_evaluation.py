@@ -70,8 +70,8 @@ SEVERAL_SEEDS = (SUPERVISED, "contrastive")
 # labels and by all on 1, 3 and 5 of ESC-10 and of instruments, s1 to s3 of FSDD, 1, 2 and 4 of
 # drums, and 1, 2 and 5 of RAVDESS, and some choices among these on all folds. Which maps of the
 # VQ-transformer are kept, and how wide its first convolutions are, was judged on the first fold
-# of every set; which maps, also on all folds of drums, on 1 to 5 of RAVDESS and on s4, by random
-# weights. How many features there are, by the statistics of encoders that were trained
+# of every set; which maps, also on all folds of drums, on 1 to 5 of RAVDESS and on s4, mostly by
+# random weights. How many features there are, by the statistics of encoders that were trained
 # already, on the first folds, too, and with them that contours are three cosines on 3 of ESC-10,
 # drums and instruments and on s3.
 
