@@ -42,7 +42,7 @@ _LOUDNESS, _PROMINENCE, _DULL, _BRIGHT = range(4)
 _CONTOURS = [3, 7]
 _OF_MAP, _OF_TEXTURES = 14, 2 * len(BLOCK_WEIGHTS)
 # Frequency bands that are kept of the VQ-transformer's stages.
-_MAP_BANDS = 4
+_STAGE_BANDS = 4
 
 
 # ---------------------------------------------------------------------- one training, many rows
@@ -360,7 +360,7 @@ class EveryMap(VQWindowEncoder):
         states = self.transformer.hidden_states(self.stem.embed_map(stage_maps[-1]))
         over_time = (self.tokenizer.bottleneck(heard).flatten(2), states[0], states[1], states[-1])
         bottleneck, *of_transformer = (x.float().transpose(1, 2) for x in over_time)
-        folded = (fold_bands(stage_map.float(), _MAP_BANDS) for stage_map in stage_maps)
+        folded = (fold_bands(stage_map.float(), _STAGE_BANDS) for stage_map in stage_maps)
         return [heard, bottleneck, *folded, *of_transformer]
 
 
