@@ -16,7 +16,7 @@ from sklearn.base import ClassifierMixin
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
-from audiorep import ContrastiveAudioEncoder, VQTransformerEncoder, _hearing
+from audiorep import ContrastiveAudioEncoder, VQTransformerEncoder, _hearing, _pooling
 from audiorep._encoder import BaseAudioEncoder
 from audiorep._hearing import loudness_shares
 from audiorep._readout import Changes, FloatArray, ReadOut
@@ -192,6 +192,12 @@ class WithoutTilts(Contrastive):
     _read_out: ClassVar[dict[str, Any]] = {"weightings": [_LOUDNESS, _PROMINENCE]}
 
 
+class MoreFeatures(Contrastive):
+    """As many principal axes are kept as make 512 features."""
+
+    _read_out: ClassVar[dict[str, Any]] = {"n_features": 512}
+
+
 class NotLevelled(Contrastive):
     """The read-out leaves the spread along principal axes as it is."""
 
@@ -253,6 +259,19 @@ def shares_by_the_clock(loudness: FloatArray, n_parts: int) -> Any:
     return loudness_shares(is_frame.astype(loudness.dtype), n_parts)
 
 
+class ContoursOfParts(Contrastive):
+    """A contour is how each of six parts differs, instead of a few cosines over these."""
+
+    def _fit(self, X: Any, every_clip: bool = False) -> Any:
+        with patch.object(_pooling, "_cosines", np.eye):
+            return super()._fit(X, every_clip)
+
+    def transform(self, X: Any) -> FloatArray:
+        """Return the features of clips."""
+        with patch.object(_pooling, "_cosines", np.eye):
+            return super().transform(X)
+
+
 class ByTheClock(HeardOtherwise):
     """Instead of by loudness or by what stands out, all frames count alike, in equally long parts.
 
@@ -311,25 +330,13 @@ def _views_without(kind: type) -> list[Any]:
     return [part for part in ViewAugmentation() if not isinstance(part, kind)]
 
 
-def contrastive_entries() -> dict[str, Any]:
-    """Return the encoder with default parameters, and its variants; no name has a comma."""
+def training_entries() -> dict[str, Any]:
+    """Return the contrastive encoder with default parameters, and others that train otherwise."""
     return {
         "contrastive": Contrastive(),
         "random weights": Contrastive(n_epochs=0),
-        "spectrogram alone": SpectrogramOnly(),
-        "deepest stage alone": DeepestOnly(),
-        "frames count by loudness alone": LoudnessOnly(),
-        "without prominence": WithoutProminence(),
-        "without dull and bright": WithoutTilts(),
-        "without contours": WithoutContours(),
-        "without filters together": WithoutFilters(),
-        "without textures": WithoutTextures(),
-        "frames count alike": ByTheClock(),
         "floor at 80 dB": LowFloor(),
         "floor at 40 dB": HighFloor(),
-        "principal axes not levelled": NotLevelled(),
-        "principal axes whitened": Whitened(),
-        "rows half as long": ShorterRows(),
         "views not compared": Contrastive(augmentation_awareness=0.0),
         "crops only": Contrastive(augmentation=[]),
         "without random floor": Contrastive(augmentation=_views_without(RandomFloor)),
@@ -340,6 +347,30 @@ def contrastive_entries() -> dict[str, Any]:
         "temperature 0.5": Contrastive(temperature=0.5),
         "NT-Xent not decoupled": Contrastive(decoupled=False),
         "trained with all labels": TrainedWithLabels(),
+    }
+
+
+def read_out_entries() -> dict[str, Any]:
+    """Return the contrastive encoder with default parameters, and others of the same training."""
+    return {
+        "read-out": Contrastive(),
+        "spectrogram alone": SpectrogramOnly(),
+        "deepest stage alone": DeepestOnly(),
+        "frames count by loudness alone": LoudnessOnly(),
+        "without prominence": WithoutProminence(),
+        "without dull and bright": WithoutTilts(),
+        "without contours": WithoutContours(),
+        "contours of six parts": ContoursOfParts(),
+        "without filters together": WithoutFilters(),
+        "without textures": WithoutTextures(),
+        "frames count alike": ByTheClock(),
+        "512 features": MoreFeatures(),
+        "principal axes not levelled": NotLevelled(),
+        "principal axes whitened": Whitened(),
+        "rows half as long": ShorterRows(),
+        "altered clips ignored": ChangesInFull(),
+        "not played otherwise": WithoutPlayed(),
+        "not cut short": WithoutCuts(),
     }
 
 
@@ -421,6 +452,18 @@ class Histogram(VQWindowEncoder):
         return [one_hot.float().mean(2).transpose(1, 2)]
 
 
+class LastBlockToo(AllMaps):
+    """Features of the log-mels, the last stage, the first block, and also of the last one."""
+
+    _maps: ClassVar[list[int] | None] = [0, 4, 6, 7]
+
+
+class LogMelsAndFirstBlock(AllMaps):
+    """Features of the log-mels and of the first block alone."""
+
+    _maps: ClassVar[list[int] | None] = [0, 6]
+
+
 class CodesOnly(VQ):
     """Features of the codes alone."""
 
@@ -438,6 +481,8 @@ def vq_entries() -> dict[str, Any]:
         "VQ-transformer": VQ(),
         "VQ: random weights": VQ(n_epochs=0),
         "VQ: all maps": AllMaps(),
+        "VQ: last block too": LastBlockToo(),
+        "VQ: without last stage": LogMelsAndFirstBlock(),
         "VQ: codes alone": CodesOnly(),
         "VQ: bottleneck alone": BottleneckOnly(),
         "VQ: stem alone": StemOnly(),
@@ -446,19 +491,9 @@ def vq_entries() -> dict[str, Any]:
     }
 
 
-def alteration_entries() -> dict[str, Any]:
-    """Return the contrastive encoder with default parameters, and others of its altered clips."""
-    return {
-        "altered clips": Contrastive(),
-        "altered clips ignored": ChangesInFull(),
-        "not played otherwise": WithoutPlayed(),
-        "not cut short": WithoutCuts(),
-    }
-
-
 def groups() -> list[dict[str, Any]]:
     """Return groups of rows, each of one encoder; the first of a group are the defaults."""
-    return [contrastive_entries(), alteration_entries(), vq_entries()]
+    return [training_entries(), read_out_entries(), vq_entries()]
 
 
 def entries() -> dict[str, Any]:

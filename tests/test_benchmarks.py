@@ -634,7 +634,7 @@ def test_every_row_differs_from_the_others_and_can_be_asked_for(ablation):
     rows = ablation.entries()
     described = [tuple(describe(encoder).items()) for encoder in rows.values()]
     # But the contrastive encoder's defaults open two groups.
-    assert rows.keys() >= {"contrastive", "altered clips"}
+    assert rows.keys() >= {"contrastive", "read-out"}
     assert len(set(described)) == len(rows) - 1
     assert list(ablation.chosen_entries(None)) == list(rows)
     for name in rows:
@@ -675,6 +675,7 @@ def test_variants_change_what_they_say(ablation, fitted_rows):
     assert columns("without textures") == of_maps + of_filters
     assert columns("without filters together") == of_maps + of_textures
     assert columns("without contours") == of_maps * 12 // 18 + besides
+    assert columns("contours of six parts") == of_maps * 24 // 18 + besides
     assert columns("frames count by loudness alone") == of_maps * 6 // 18 + besides
     assert columns("without prominence") == of_maps * 12 // 18 + besides
     assert columns("without dull and bright") == of_maps * 12 // 18 + besides
@@ -693,6 +694,9 @@ def test_variants_change_what_they_say(ablation, fitted_rows):
     # third, the tokens and the last block.
     left_out = 18 * (4 * 64 + 4 * 16 + 4 * 32 + 2 * 128 + 2 * 64)
     assert columns("VQ: all maps") - left_out == columns("VQ-transformer")
+    assert columns("VQ: last block too") - 18 * (2 * 128 + 64) == columns("VQ-transformer")
+    assert columns("VQ: without last stage") + 18 * 2 * 128 == columns("VQ-transformer")
+    assert fitted_rows["512 features"].readout_.n_features == 512
     assert fitted_rows["altered clips ignored"].readout_.tolerance == np.inf
     # Heard otherwise, statistics of the same network are others.
     usual = fitted_rows["random weights"]
@@ -740,12 +744,10 @@ def test_rows_that_differ_in_the_read_out_alone_share_one_training(ablation, mon
     monkeypatch.setattr(rows.BaseAudioEncoder, "_trained", train)
     monkeypatch.setattr(rows, "_TRAINED", {})
     clips = make_instrument_notes(8, duration=0.2, random_state=0).data
-    for name in ("contrastive", "deepest stage alone", "without contours"):
+    for name in ("contrastive", *rows.read_out_entries()):
         clone(ablation.entries()[name]).set_params(width=4, random_state=0).fit(clips)
     assert trained == ["Contrastive"]
-    others = [name for name in rows.contrastive_entries() if name.startswith(("with", "crop"))]
-    read_out = ("contours", "textures", "filters together", "prominence", "dull and bright")
-    others = [name for name in others if name.removeprefix("without ") not in read_out]
+    others = [name for name in rows.training_entries() if name.startswith(("with", "crop"))]
     for name in others:
         clone(ablation.entries()[name]).set_params(width=4, random_state=0).fit(clips)
     assert len(trained) == 1 + len(others) > 6
