@@ -47,7 +47,7 @@ DATA_SETS = {
     ),
     "drums": DataSet("drums", "drums", "folds", UAR, ONE_TO_FIVE, 1, "5 folds of whole kits"),
     "instruments": DataSet(
-        "instruments", "instruments", "folds", "accuracy", ONE_TO_FIVE, 3, "5 folds of pitches"
+        "instruments", "instruments", "folds", "accuracy", ONE_TO_FIVE, 1, "5 folds of pitches"
     ),
     "ravdess": DataSet(
         "RAVDESS", "ravdess", "folds", UAR, (*ONE_TO_FIVE, "6"), 1, "6 folds of 4 actors"

@@ -173,6 +173,14 @@ def test_the_table_tells_what_training_adds(benchmark, tmp_path):
     assert "What training adds to random weights, set by set: contrastive +20.0, -5.0." in table
 
 
+def test_what_training_adds_is_told_by_seeds_that_both_have(benchmark, tmp_path):
+    store = benchmark.ResultStore(tmp_path / "esc10.jsonl")
+    store.append(record("contrastive untrained", "1", 0, 0.5))
+    for seed, score in enumerate((0.7, 0.9)):
+        store.append(record("contrastive", "1", seed, score))
+    assert "set by set: contrastive +20.0." in benchmark.render(tmp_path)
+
+
 def test_the_supervised_row_is_no_linear_fit(benchmark, tmp_path):
     store = benchmark.ResultStore(tmp_path / "esc10.jsonl")
     store.append(record("contrastive", "1", 0, 0.9))
