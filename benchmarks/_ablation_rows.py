@@ -239,17 +239,18 @@ class ShorterRows(Contrastive):
 
 
 class HeardOtherwise(Contrastive):
-    """Clips are heard otherwise after training."""
+    """Clips are heard, or what is heard is summed up, otherwise after training."""
 
+    _where: ClassVar[Any] = _hearing
     _otherwise: ClassVar[dict[str, Any]] = {}
 
     def _fit(self, X: Any, every_clip: bool = False) -> Any:
-        with patch.multiple(_hearing, **self._otherwise):
+        with patch.multiple(self._where, **self._otherwise):
             return super()._fit(X, every_clip)
 
     def transform(self, X: Any) -> FloatArray:
         """Return the features of clips."""
-        with patch.multiple(_hearing, **self._otherwise):
+        with patch.multiple(self._where, **self._otherwise):
             return super().transform(X)
 
 
@@ -257,19 +258,6 @@ def shares_by_the_clock(loudness: FloatArray, n_parts: int) -> Any:
     """Stand in for `loudness_shares`: all frames count alike, and parts are equally long."""
     is_frame = loudness > 0  # what stands behind a short clip is none
     return loudness_shares(is_frame.astype(loudness.dtype), n_parts)
-
-
-class ContoursOfParts(Contrastive):
-    """A contour is how each of six parts differs, instead of a few cosines over these."""
-
-    def _fit(self, X: Any, every_clip: bool = False) -> Any:
-        with patch.object(_pooling, "_cosines", np.eye):
-            return super()._fit(X, every_clip)
-
-    def transform(self, X: Any) -> FloatArray:
-        """Return the features of clips."""
-        with patch.object(_pooling, "_cosines", np.eye):
-            return super().transform(X)
 
 
 class ByTheClock(HeardOtherwise):
@@ -281,14 +269,21 @@ class ByTheClock(HeardOtherwise):
     _otherwise: ClassVar[dict[str, Any]] = {"loudness_shares": shares_by_the_clock}
 
 
+class ContoursOfParts(HeardOtherwise):
+    """A contour is how each of six parts differs, instead of a few cosines over these."""
+
+    _where: ClassVar[Any] = _pooling
+    _otherwise: ClassVar[dict[str, Any]] = {"_cosines": np.eye}
+
+
 class LowFloor(HeardOtherwise):
-    """After training, the network hears down to 80 dB below the loudest value; so do tilts."""
+    """After training, sound counts for network and tilts down to 80 dB below the loudest value."""
 
     _otherwise: ClassVar[dict[str, Any]] = {"_NETWORK_FLOOR": 80.0}
 
 
 class HighFloor(HeardOtherwise):
-    """After training, the network hears down to 40 dB below the loudest value; so do tilts."""
+    """After training, sound counts for network and tilts down to 40 dB below the loudest value."""
 
     _otherwise: ClassVar[dict[str, Any]] = {"_NETWORK_FLOOR": 40.0}
 
@@ -446,16 +441,6 @@ class LastBlockOnly(AllMaps):
     _textures: ClassVar[bool] = False
 
 
-class Histogram(VQWindowEncoder):
-    """What is pooled over time is which codes there are, and nothing else."""
-
-    def feature_maps(self, log_mel: Tensor, n_valid: Tensor) -> list[Tensor]:
-        """Return the share of each code among the bands of a step, (batch, n_codes, n_steps)."""
-        codes = self.tokenizer.encode(self.listen(log_mel, n_valid))
-        one_hot = torch.nn.functional.one_hot(codes, len(self.tokenizer.codebook))
-        return [one_hot.float().mean(2).transpose(1, 2)]
-
-
 class LastBlockToo(AllMaps):
     """Features of the log-mels, the last stage, the first block, and also of the last one."""
 
@@ -466,6 +451,16 @@ class LogMelsAndFirstBlock(AllMaps):
     """Features of the log-mels and of the first block alone."""
 
     _maps: ClassVar[list[int]] = [0, 6]
+
+
+class Histogram(VQWindowEncoder):
+    """What is pooled over time is which codes there are, and nothing else."""
+
+    def feature_maps(self, log_mel: Tensor, n_valid: Tensor) -> list[Tensor]:
+        """Return the share of each code among the bands of a step, (batch, n_codes, n_steps)."""
+        codes = self.tokenizer.encode(self.listen(log_mel, n_valid))
+        one_hot = torch.nn.functional.one_hot(codes, len(self.tokenizer.codebook))
+        return [one_hot.float().mean(2).transpose(1, 2)]
 
 
 class CodesOnly(VQ):
