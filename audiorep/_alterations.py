@@ -8,7 +8,8 @@ import numpy.typing as npt
 from torch import Tensor
 
 from audiorep._clips import Clips
-from audiorep._log_mels import levelled_blocks
+from audiorep._hearing import frame_loudness
+from audiorep._log_mels import CROP_RANGE, levelled_blocks
 from audiorep._sources import Source
 from audiorep.nn import LogMel
 
@@ -91,3 +92,31 @@ def cut_short(log_mels: Iterable[Sequence[Tensor]]) -> list[Source]:
         ]
         sources.append(Source(sum(part.shape[1] for part in parts), parts))
     return sources
+
+
+def halved(log_mels: Iterable[Sequence[Tensor]]) -> list[Source]:
+    """Return halves of clips, equally loud, the first and the second in turn.
+
+    What a recording is of is mostly heard in either half; what is said or played is not.
+
+    Parameters
+    ----------
+    log_mels : iterable of sequence of Tensor of shape (n_mels, n_frames)
+        Of each clip, the blocks that were levelled apart, each of which is halved.
+
+    Returns
+    -------
+    list of Source
+        One of each clip, of which no block is empty: the frame in the middle is in both halves.
+    """
+    sources = []
+    for turn, blocks in enumerate(log_mels):
+        halves = [_halves(block)[turn % 2] for block in blocks]
+        sources.append(Source(sum(half.shape[1] for half in halves), halves))
+    return sources
+
+
+def _halves(block: Tensor) -> tuple[Tensor, Tensor]:
+    loudness = frame_loudness(block.T.float().contiguous().numpy(), CROP_RANGE).cumsum()
+    middle = int(np.searchsorted(loudness, loudness[-1] / 2))
+    return block[:, : middle + 1], block[:, middle:]

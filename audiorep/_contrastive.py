@@ -180,8 +180,8 @@ class ContrastiveAudioEncoder(BaseAudioEncoder):
     are statistics over time of the spectrogram and of the network's feature maps, both down to
     60 dB below a clip's loudest value; correlations between its filters; and textures of the
     spectrogram. Louder frames count more, and dull ones and bright ones are also summed up apart.
-    What changes most as a training clip is played at another pitch and tempo, or cut short, counts
-    for less.
+    What changes most as a training clip is played at another pitch and tempo, cut short or halved,
+    or differs most from its nearest neighbour, counts for less.
 
     How loud a recording is as a whole does not count, as long as it is well above the quantisation
     noise of 16 bits: ``clip`` and ``0.1 * clip`` have the same features, but for rounding.

@@ -14,7 +14,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin, _fit
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
-from audiorep._alterations import choose_clips, cut_short, played_otherwise
+from audiorep._alterations import choose_clips, cut_short, halved, played_otherwise
 from audiorep._base import BaseAudioEstimator, TrainingSet
 from audiorep._dtype import undisturbed
 from audiorep._embedding import (
@@ -38,8 +38,9 @@ _Result = TypeVar("_Result")
 # Clips whose statistics the read-out is fitted on (its axes, on half as many): those of many more
 # would fill the memory, some 0.1 MB each, and hardly change it.
 _MOST_FOR_READOUT = 4096
-# How much it counts, beside what changes with pitch and tempo, what changes as a clip is cut short.
-_CUT_WEIGHT = 0.25
+# How much counts, beside what changes with pitch and tempo, what changes as a clip is cut short,
+# and as half of it is left.
+_CUT_WEIGHT, _HALF_WEIGHT = 0.25, 0.3
 
 
 class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseAudioEstimator):
@@ -202,7 +203,9 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseAu
             return Changes(rows, weight)
 
         yield changes(played, 1.0)
-        yield changes(cut_short(map(training_set.log_mels.blocks, seen[chosen])), _CUT_WEIGHT)
+        log_mels = [training_set.log_mels.blocks(i) for i in seen[chosen]]
+        yield changes(cut_short(log_mels), _CUT_WEIGHT)
+        yield changes(halved(log_mels), _HALF_WEIGHT)
 
     def _pool(self, module: WindowEncoder, sources: list[Source], device: torch.device) -> Pooled:
         """Return the statistics of training clips, or of altered ones."""

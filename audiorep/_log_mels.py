@@ -14,7 +14,7 @@ from audiorep._hearing import frame_loudness, level
 from audiorep.nn import LogMel
 
 _CHUNK = 1 << 16  # frames that are converted to double precision together
-_CROP_RANGE = 50.0  # decibels below the loudest value in which crops find a frame loud
+CROP_RANGE = 50.0  # decibels below the loudest value in which crops find a frame loud
 
 
 def levelled_blocks(clips: Clips, i: int, log_mel: LogMel) -> Iterator[Tensor]:
@@ -168,7 +168,7 @@ class LogMels:
                 # Frames come first, so that cutting a crop is one gather of rows.
                 rows = block.half().T.contiguous()
                 frames.append(rows.numpy())
-                of_frames = frame_loudness(rows.float().numpy(), _CROP_RANGE)
+                of_frames = frame_loudness(rows.float().numpy(), CROP_RANGE)
                 # In whole numbers: long sums stay exact.
                 loudness.append(np.rint(1000 * of_frames).astype(np.int64))
         self.lengths = torch.tensor([sum(lengths) for lengths in self.block_lengths])

@@ -7,6 +7,7 @@ from typing import NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 import torch
+from sklearn.neighbors import NearestNeighbors
 from torch import Tensor, nn
 
 from audiorep._threads import on_threads
@@ -47,22 +48,26 @@ class ReadOut:
     most (how bright they are as a whole, who speaks) no longer drown the rest, while the many weak
     ones stay weak. Directions in which a clip moves when it is altered, as another recording of the
     same thing might be, count for less: what is left tells clips apart whoever speaks, and wherever
-    the recording begins. Every row is scaled to one length: unusual clips no longer
-    decide where a linear classifier cuts, and with a length of 16 the default penalty of
-    ``LogisticRegression`` is about right.
+    the recording begins. So do directions in which a clip differs from its nearest neighbour, which
+    is mostly of its kind. Every row is scaled to one length: unusual clips no longer decide where a
+    linear classifier cuts, and with a length of 16 the default penalty of ``LogisticRegression`` is
+    about right.
 
     Parameters
     ----------
     n_features : int, default=384
         Largest number of features.
-    saturation : float, default=1/64
+    saturation : float, default=1/32
         Share of the variance along all axes that are kept, at which that along one saturates: a
         share ``v`` becomes ``v / (1 + v / saturation)``. Infinity keeps the spread of every axis,
         a number close to zero makes all equal (whitening).
-    tolerance : float, default=1/768
-        Share of the variance along all levelled axes, at which changes begin to count: a direction
-        along which alterations move clips by a mean square ``c``, as such a share, is scaled by
-        ``(1 + c / tolerance) ** -0.5``. Infinity ignores changes.
+    tolerance : float, default=1/2
+        Mean square of changes at which they begin to count, in units of what the variance along a
+        levelled axis is on average: a direction along which alterations move clips by ``c`` of
+        these is scaled by ``(1 + c / tolerance) ** -0.5``. Infinity ignores changes.
+    neighbor_tolerance : float, default=4.0
+        As `tolerance`, for differences between neighbours, in units of what their mean square along
+        an axis is on average. Infinity ignores neighbours.
     row_length : float, default=16.0
         Euclidean length of every row.
 
@@ -71,19 +76,22 @@ class ReadOut:
     Weighing directions by what varies within a class, which is thought to be noise, is known from
     linear discriminant analysis and, in speaker recognition, as within-class covariance
     normalisation (Hatch, Kajarekar and Stolcke, 2006). Here no class is known: a clip and its
-    altered copy stand for one.
+    altered copy stand for one, and so do neighbours, as in locality preserving projections (He and
+    Niyogi, 2003).
     """
 
     def __init__(
         self,
         n_features: int = 384,
-        saturation: float = 1 / 64,
-        tolerance: float = 1 / 768,
+        saturation: float = 1 / 32,
+        tolerance: float = 1 / 2,
+        neighbor_tolerance: float = 4.0,
         row_length: float = 16.0,
     ) -> None:
         self.n_features = n_features
         self.saturation = saturation
         self.tolerance = tolerance
+        self.neighbor_tolerance = neighbor_tolerance
         self.row_length = row_length
 
     def fit(
@@ -118,18 +126,24 @@ class ReadOut:
         chosen = np.linspace(0, len(pooled) - 1, min(len(pooled), _MAX_CLIPS)).astype(int)
         rows = (pooled[chosen] - self.mean) * self.factor
         variance, axes = _principal_axes(rows, self.n_features)
-        del rows
         total = max(float(variance.sum()), 1e-30)
         self.all_alike = total < _ALIKE**2
         gain = (1 + variance / total / self.saturation) ** -0.5
         axes, variance = axes * gain, variance * gain**2
-        variance_left = max(float(variance.sum()), 1e-30)
+        clips = (rows @ axes.astype(np.float32)).astype(np.float64)
+        del rows
+        average = max(float(variance.mean()), 1e-30)
         moved = np.zeros((len(variance), len(variance)))
         for kind in () if self.all_alike else changes:
             along = ((kind.rows * self.factor) @ axes.astype(np.float32)).astype(np.float64)
-            moved += kind.weight / len(along) / variance_left * (along.T @ along)
+            moved += kind.weight / len(along) / average * (along.T @ along)
             del kind, along
-        axes, variance = _steadied(axes, variance, moved / self.tolerance)
+        turn, variance = _steadied(variance, moved / self.tolerance)
+        axes, clips = axes @ turn, clips @ turn
+        if not self.all_alike:
+            between = _between_neighbors(clips)
+            turn, variance = _steadied(variance, between / self.neighbor_tolerance)
+            axes = axes @ turn
         axes /= max(np.sqrt(variance.sum()), 1e-15)  # mean squared length of rows: 1
         if self.all_alike:
             axes *= 0.0
@@ -188,14 +202,11 @@ def _block_factor(spread: npt.NDArray[np.float64]) -> FloatArray:
     return factor
 
 
-def _steadied(
-    axes: DoubleArray, variance: DoubleArray, moved: DoubleArray
-) -> tuple[DoubleArray, DoubleArray]:
+def _steadied(variance: DoubleArray, moved: DoubleArray) -> tuple[DoubleArray, DoubleArray]:
     """Scale directions by what moves along them, and find principal axes again.
 
     Parameters
     ----------
-    axes : ndarray of shape (n_columns, n_axes)
     variance : ndarray of shape (n_axes,)
         Of clips along each axis; along different axes they are not correlated.
     moved : ndarray of shape (n_axes, n_axes)
@@ -204,16 +215,40 @@ def _steadied(
 
     Returns
     -------
-    axes : ndarray of shape (n_columns, n_axes)
+    turn : ndarray of shape (n_axes, n_axes)
+        What axes, or clips along them, are to be multiplied with.
     variance : ndarray of shape (n_axes,)
-        Largest first.
+        Along the new axes, largest first.
     """
     if not moved.any():
-        return axes, variance
+        return np.eye(len(variance)), variance
     values, vectors = np.linalg.eigh(moved)
     turn = vectors * (1 + np.maximum(values, 0.0)) ** -0.5
     left, vectors = np.linalg.eigh((turn.T * variance) @ turn)
-    return axes @ (turn @ vectors[:, ::-1]), np.maximum(left[::-1], 0.0)
+    return turn @ vectors[:, ::-1], np.maximum(left[::-1], 0.0)
+
+
+def _between_neighbors(rows: DoubleArray) -> DoubleArray:
+    """Return mean products of differences between clips and their nearest neighbours.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n_clips, n_axes)
+        Of which only directions count.
+
+    Returns
+    -------
+    ndarray of shape (n_axes, n_axes)
+        As multiples of the average along an axis, or next to zero where all clips have copies.
+    """
+    rows = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-30)
+    neighbors = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(rows)
+    nearest = neighbors.kneighbors(return_distance=False)[:, 0]
+    difference = rows - rows[nearest]
+    products: DoubleArray = difference.T @ difference
+    # Copies differ by rounding alone.
+    total = max(float(np.trace(products)), _HARDLY**2 * len(difference))
+    return products * (len(products) / total)
 
 
 def _principal_axes(rows: FloatArray, n_axes: int) -> tuple[DoubleArray, DoubleArray]:

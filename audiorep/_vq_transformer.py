@@ -32,9 +32,10 @@ class VQTransformerEncoder(CodeLanguageModel, BaseAudioEncoder):
     spectrogram. (Later blocks hardly tell a linear classifier more, and cost time;
     `transform_frames` gives the states of the last one.) Louder frames count more, and dull ones
     and bright ones are also summed up apart. What changes most as a training clip is played at
-    another pitch and tempo, or cut short, counts for less. How loud a recording is as a whole does
-    not count, as long as it is well above the quantisation noise of 16 bits: ``clip`` and
-    ``0.1 * clip`` have the same features and likelihoods, but for rounding.
+    another pitch and tempo, cut short or halved, or differs most from its nearest neighbour, counts
+    for less. How loud a recording is as a whole does not count, as long as it is well above the
+    quantisation noise of 16 bits: ``clip`` and ``0.1 * clip`` have the same features and
+    likelihoods, but for rounding.
 
     Hearing codes alone, the transformer is a language model of sound. Its states and the counts of
     what codes follow each other tell how likely a clip is (`score_samples`, `perplexity`), and new

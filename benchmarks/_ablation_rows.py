@@ -216,20 +216,37 @@ class ChangesInFull(Contrastive):
     _read_out: ClassVar[dict[str, Any]] = {"tolerance": np.inf}
 
 
-class WithoutPlayed(Contrastive):
-    """Only what changes when a clip is cut short counts for less, not what pitch and tempo do."""
+class WithoutNeighbors(Contrastive):
+    """In what a clip differs from its nearest neighbour counts as much as all else."""
+
+    _read_out: ClassVar[dict[str, Any]] = {"neighbor_tolerance": np.inf}
+
+
+class SomeChanges(Contrastive):
+    """Only what some ways of altering clips change counts for less."""
+
+    _left_out: ClassVar[int] = 0
 
     def _changes(self, *of_fit: Any) -> Iterator[Changes]:
-        _, of_cuts = super()._changes(*of_fit)
-        yield of_cuts
+        kinds = list(super()._changes(*of_fit))
+        del kinds[self._left_out]
+        yield from kinds
 
 
-class WithoutCuts(Contrastive):
-    """Only what pitch and tempo change counts for less, not what cutting a clip short does."""
+class WithoutPlayed(SomeChanges):
+    """What pitch and tempo change counts as much as all else."""
 
-    def _changes(self, *of_fit: Any) -> Iterator[Changes]:
-        of_played, _ = super()._changes(*of_fit)
-        yield of_played
+
+class WithoutCuts(SomeChanges):
+    """What changes when a clip is cut short counts as much as all else."""
+
+    _left_out: ClassVar[int] = 1
+
+
+class WithoutHalves(SomeChanges):
+    """In what halves of a clip differ from it counts as much as all else."""
+
+    _left_out: ClassVar[int] = 2
 
 
 class ShorterRows(Contrastive):
@@ -366,6 +383,8 @@ def read_out_entries() -> dict[str, Any]:
         "altered clips ignored": ChangesInFull(),
         "not played otherwise": WithoutPlayed(),
         "not cut short": WithoutCuts(),
+        "not halved": WithoutHalves(),
+        "neighbours ignored": WithoutNeighbors(),
     }
 
 
@@ -409,7 +428,7 @@ class AllMaps(VQ):
 
 
 def _chosen(usual: ReadOut, n_maps: int, **which: Any) -> ReadOut:
-    names = ("n_features", "saturation", "tolerance", "row_length")
+    names = ("n_features", "saturation", "tolerance", "neighbor_tolerance", "row_length")
     return ChosenBlocks(n_maps, **which, **{name: getattr(usual, name) for name in names})
 
 

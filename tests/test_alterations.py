@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from audiorep._alterations import choose_clips, cut_short, played_otherwise
+from audiorep._alterations import choose_clips, cut_short, halved, played_otherwise
 from audiorep._clips import Clips
 from audiorep.nn import LogMel
 
@@ -53,9 +53,26 @@ def test_blocks_are_cut_one_by_one_in_turn():
     assert [source.n_frames for source in sources] == [77, 77, 88, 66, 77]
 
 
+def test_halves_are_equally_loud_and_come_in_turn():
+    """Loud frames are twice as loud as others; silence hardly counts."""
+    frames = torch.zeros(2, 100)
+    frames[:, 40:60] = 5.0
+    frames[:, 60:70] = 10.0
+    frames[1] += 0.5 * torch.arange(100) / 100
+    sources = halved([[frames, frames[:, 40:60]]] * 3)
+    parts = [[block.shape[1] for block in s.blocks] for s in sources]
+    assert torch.equal(torch.cat((sources[0].blocks[0], sources[1].blocks[0][:, 1:]), 1), frames)
+    assert 57 < parts[0][0] < 63
+    assert parts[0][0] + parts[1][0] == 101
+    assert parts[0][1] in (10, 11)
+    assert parts[2] == parts[0]
+    assert [source.n_frames for source in sources] == [sum(of_blocks) for of_blocks in parts]
+
+
+@pytest.mark.parametrize("alter", [cut_short, halved])
 @pytest.mark.parametrize("n_frames", [1, 2, 3])
-def test_of_a_click_something_is_left(n_frames):
-    for source in cut_short([[torch.zeros(2, n_frames)]] * 4):
+def test_of_a_click_something_is_left(alter, n_frames):
+    for source in alter([[torch.zeros(2, n_frames)]] * 4):
         assert 1 <= joined(source).shape[1] == source.n_frames <= n_frames
 
 

@@ -3,6 +3,7 @@
 import importlib
 import json
 import math
+from itertools import combinations
 from pathlib import Path
 
 import matplotlib
@@ -706,6 +707,11 @@ def test_variants_change_what_they_say(ablation, fitted_rows):
     assert columns("VQ: without last stage") + 18 * 2 * 128 == columns("VQ-transformer")
     assert fitted_rows["512 features"].readout_.n_features == 512
     assert fitted_rows["altered clips ignored"].readout_.tolerance == np.inf
+    assert fitted_rows["neighbours ignored"].readout_.neighbor_tolerance == np.inf
+    of_changes = ("random weights", "not played otherwise", "not cut short", "not halved")
+    for one, other in combinations([fitted_rows[name].readout_ for name in of_changes], 2):
+        np.testing.assert_array_equal(one.mean, other.mean)
+        assert np.abs(np.abs(one.projection) - np.abs(other.projection)).max() > 1e-3
     # Heard otherwise, statistics of the same network are others.
     usual = fitted_rows["random weights"]
     for name in ("frames count alike", "floor at 80 dB", "floor at 40 dB"):
