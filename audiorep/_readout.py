@@ -7,7 +7,6 @@ from typing import NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 import torch
-from sklearn.neighbors import NearestNeighbors
 from torch import Tensor, nn
 
 from audiorep._threads import on_threads
@@ -67,7 +66,8 @@ class ReadOut:
         these is scaled by ``(1 + c / tolerance) ** -0.5``. Infinity ignores changes.
     neighbor_tolerance : float, default=4.0
         As `tolerance`, for differences between neighbours, in units of what their mean square along
-        an axis is on average. Infinity ignores neighbours.
+        an axis is on average. Neighbours are looked for after changes were weighed, among clips
+        that were scaled to one length; a copy of a clip is none. Infinity ignores neighbours.
     row_length : float, default=16.0
         Euclidean length of every row.
 
@@ -132,7 +132,9 @@ class ReadOut:
         axes, variance = axes * gain, variance * gain**2
         clips = (rows @ axes.astype(np.float32)).astype(np.float64)
         del rows
-        average = max(float(variance.mean()), 1e-30)
+        # Copies of clips bring axes without variance, which are not to count.
+        n_varied = max(1, np.count_nonzero(variance > 1e-6 * variance.max()))
+        average = max(float(variance.sum()) / n_varied, 1e-30)
         moved = np.zeros((len(variance), len(variance)))
         for kind in () if self.all_alike else changes:
             along = ((kind.rows * self.factor) @ axes.astype(np.float32)).astype(np.float64)
@@ -141,7 +143,7 @@ class ReadOut:
         turn, variance = _steadied(variance, moved / self.tolerance)
         axes, clips = axes @ turn, clips @ turn
         if not self.all_alike:
-            between = _between_neighbors(clips)
+            between = n_varied * _between_neighbors(clips)
             turn, variance = _steadied(variance, between / self.neighbor_tolerance)
             axes = axes @ turn
         axes /= max(np.sqrt(variance.sum()), 1e-15)  # mean squared length of rows: 1
@@ -229,26 +231,27 @@ def _steadied(variance: DoubleArray, moved: DoubleArray) -> tuple[DoubleArray, D
 
 
 def _between_neighbors(rows: DoubleArray) -> DoubleArray:
-    """Return mean products of differences between clips and their nearest neighbours.
+    """Return products of differences between clips and their nearest neighbours.
 
     Parameters
     ----------
     rows : ndarray of shape (n_clips, n_axes)
-        Of which only directions count.
+        Of which only directions count. What is next to the mean has none.
 
     Returns
     -------
     ndarray of shape (n_axes, n_axes)
-        As multiples of the average along an axis, or next to zero where all clips have copies.
+        As shares: the trace is 1, or next to 0 where all clips are copies of one.
     """
-    rows = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-30)
-    neighbors = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(rows)
-    nearest = neighbors.kneighbors(return_distance=False)[:, 0]
-    difference = rows - rows[nearest]
+    length = np.linalg.norm(rows, axis=1)
+    has_direction = length > _SHORTEST * np.sqrt((length**2).mean())
+    rows = rows[has_direction] / length[has_direction, None]
+    likeness = rows @ rows.T
+    # Neither a clip itself nor its copies, which differ by rounding alone.
+    likeness[likeness > 1 - _HARDLY**2 / 2] = -np.inf
+    difference = rows - rows[likeness.argmax(axis=1)]
     products: DoubleArray = difference.T @ difference
-    # Copies differ by rounding alone.
-    total = max(float(np.trace(products)), _HARDLY**2 * len(difference))
-    return products * (len(products) / total)
+    return products / max(float(np.trace(products)), _HARDLY**2 * len(difference))
 
 
 def _principal_axes(rows: FloatArray, n_axes: int) -> tuple[DoubleArray, DoubleArray]:
