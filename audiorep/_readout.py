@@ -133,7 +133,7 @@ class ReadOut:
         clips = (rows @ axes.astype(np.float32)).astype(np.float64)
         del rows
         # Copies of clips bring axes without variance, which are not to count.
-        n_varied = max(1, np.count_nonzero(variance > 1e-6 * variance.max()))
+        n_varied = max(1, int((variance > 1e-6 * variance.max()).sum()))
         average = max(float(variance.sum()) / n_varied, 1e-30)
         moved = np.zeros((len(variance), len(variance)))
         for kind in () if self.all_alike else changes:
