@@ -81,8 +81,8 @@ class BaseAudioEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseAu
             statistics are averages over these. Long recordings had better be cut into clips: how
             long training takes, and how many features there are at most, goes by the number of
             clips. Up to 1024 files are read twice, the second time as if they were played at
-            another pitch and tempo: what that changes counts for less in the features, as does in
-            what parts of clips, and nearest neighbours, differ.
+            another pitch and tempo. What that changes counts for less in the features; so do
+            differences between parts of a clip, and between nearest neighbours.
         y : None
             Ignored; here for scikit-learn's sake.
 

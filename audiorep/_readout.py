@@ -48,9 +48,9 @@ class ReadOut:
     ones stay weak. Directions in which a clip moves when it is altered, as another recording of the
     same thing might be, count for less: what is left tells clips apart whoever speaks, and wherever
     the recording begins. So do directions in which a clip differs from its nearest neighbour, which
-    is mostly of its kind. Every row is scaled to one length: unusual clips no longer decide where a
-    linear classifier cuts, and with a length of 16 the default penalty of ``LogisticRegression`` is
-    about right.
+    is taken for one of its kind. Every row is scaled to one length: unusual clips no longer decide
+    where a linear classifier cuts, and with a length of 16 the default penalty of
+    ``LogisticRegression`` is about right.
 
     Parameters
     ----------
