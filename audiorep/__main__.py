@@ -13,7 +13,7 @@ import audiorep
 INTERRUPTED = 130  # what a shell reports after Ctrl-C
 _SYNTHETIC_CLIPS = 240
 _SYNTHETIC_FOLDS = 3
-_SYNTHETIC_EPOCHS = 20  # a first look, in minutes
+_SYNTHETIC_EPOCHS = 12  # a first look, in a minute or two
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

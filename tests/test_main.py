@@ -66,7 +66,7 @@ def test_the_built_in_set_needs_no_folder(capsys):
     assert main(["evaluate", "--encoders", "MFCC statistics"]) == 0
     out = capsys.readouterr().out
     assert "Synthetic notes of instruments, pitches held out" in out
-    assert "20 epochs instead of the default" in out
+    assert "12 epochs instead of the default" in out
     assert "over 3 folds" in out
 
 

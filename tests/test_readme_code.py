@@ -54,8 +54,9 @@ def test_the_readmes_code_runs(write_labels, tmp_path, monkeypatch, capsys):
     exec(few_labels, names)
     assert list(names["guesses"]) == ["hiss", "rumble"] * 2
     names["encoder"] = names["model"][0]
+    of_all = names.pop("features")
     exec(share, names)
-    assert names["features"].shape == (8, 7)
+    assert names["features"].shape == of_all.shape == (8, 7)
 
 
 def test_encoders_are_small_in_these_tests():
