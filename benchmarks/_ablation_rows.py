@@ -364,9 +364,8 @@ def training_entries() -> dict[str, Any]:
 
 
 def read_out_entries() -> dict[str, Any]:
-    """Return the contrastive encoder with default parameters, and others of the same training."""
+    """Return contrastive encoders of the same training as that with default parameters."""
     return {
-        "read-out": Contrastive(),
         "spectrogram alone": SpectrogramOnly(),
         "deepest stage alone": DeepestOnly(),
         "frames count by loudness alone": LoudnessOnly(),
@@ -514,7 +513,7 @@ def vq_entries() -> dict[str, Any]:
 
 def groups() -> list[dict[str, Any]]:
     """Return groups of rows, each of one encoder; the first of a group are the defaults."""
-    return [training_entries(), read_out_entries(), vq_entries()]
+    return [{**training_entries(), **read_out_entries()}, vq_entries()]
 
 
 def entries() -> dict[str, Any]:

@@ -1,11 +1,17 @@
 """Fixtures that several test modules use."""
 
 import importlib
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+
+# Workers of pytest-xdist share the cores: with several threads each, these would mostly wait for
+# each other. It has to be said before torch is imported.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 _SHARED = Path(__file__).parents[2] / "shared" / "data"
 
